@@ -464,8 +464,11 @@ Test(request, pause_and_resume_are_answered)
 	struct fake *f = fake_start(link, 1);
 
 	fake_run(f, FAKE_HONEST, MESSAGE_NONE);
+	cr_assert_eq(device_link_resume(link), 0); /* it runs: nothing to say */
+	cr_assert_eq(device_link_pause(link), 0);
 	cr_assert_eq(device_link_pause(link), 0);
 	cr_assert_eq(device_link_resume(link), 0);
+	cr_assert_eq(fake_load(&f->n_seen), 2);
 	cr_assert_eq(f->seen[0].type, MESSAGE_PAUSE);
 	cr_assert_eq(f->seen[1].type, MESSAGE_RESUME);
 }
@@ -661,7 +664,7 @@ Test(request, several_waiters_and_the_event_loop_share_the_channel)
 	fake_run(f, FAKE_HONEST, MESSAGE_NONE);
 	threads[0] = in_thread(loop_thread, link);
 	threads[1] = in_thread(pause_thread, link);
-	threads[2] = in_thread(pause_thread, link);
+	threads[2] = in_thread(reactivate_thread, link);
 	threads[3] = in_thread(reactivate_thread, link);
 	for (int i = 1; i < 4; i++)
 		cr_assert_eq(result_of(threads[i]), 0, "%s", link->reason);

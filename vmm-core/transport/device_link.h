@@ -145,6 +145,10 @@ int must_check device_link_activate(struct device_link *link, uint64_t features,
  */
 int must_check device_link_reset(struct device_link *link);
 
-/** device_link_pause(), device_link_resume() - stop and continue all I/O; same rules as reset */
+/**
+ * device_link_pause(), device_link_resume() - stop and continue all I/O; same rules as reset
+ *
+ * Cost no message when the device is paused, or not, already; so one thread at a time calls them.
+ */
 int must_check device_link_pause(struct device_link *link);
 int must_check device_link_resume(struct device_link *link);

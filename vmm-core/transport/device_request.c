@@ -261,11 +261,13 @@ int device_link_reset(struct device_link *link)
 
 static int set_paused(struct device_link *link, bool paused)
 {
-	int r;
+	int r = 0;
 
 	(void)pthread_mutex_lock(&link->lock);
-	link->paused = paused; /* a successor is paused before it is activated */
-	r = request_if_up(link, paused ? MESSAGE_PAUSE : MESSAGE_RESUME);
+	if (link->paused != paused || !link_is_up(link)) {
+		link->paused = paused; /* a successor is paused before it is activated */
+		r = request_if_up(link, paused ? MESSAGE_PAUSE : MESSAGE_RESUME);
+	}
 	(void)pthread_mutex_unlock(&link->lock);
 	return r;
 }
