@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmm-core/boot/boot_params.h"
 
+#include <assert.h>
 #include <stddef.h>
 
 #include "vmm-core/boot/pvh.h"

@@ -183,7 +183,7 @@ static int elf_scan_notes(const struct elf_file *elf, const Elf64_Phdr *ph, uint
 	if (r < 0)
 		return r;
 	while (left >= sizeof(Elf64_Nhdr)) {
-		struct elf_note note;
+		struct elf_note note = { 0 };
 
 		if (*budget == 0)
 			return boot_refuse(elf->error, "--kernel: more than %u ELF notes",
@@ -267,10 +267,11 @@ int elf_load(const struct boot_input *in, const struct guest_memory *gm,
 	};
 	int r = elf_read_header(&elf);
 
-	if (r == 0)
-		r = elf_check_segments(&elf, map);
+	/* The note first: its absence tells a program from a kernel. */
 	if (r == 0)
 		r = elf_find_entry(&elf, &image.entry);
+	if (r == 0)
+		r = elf_check_segments(&elf, map);
 	if (r == 0)
 		r = elf_check_entry(&elf, image.entry);
 	if (r == 0)
