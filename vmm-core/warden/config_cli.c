@@ -41,7 +41,7 @@ struct cli_option {
 
 static int cli_set_string(struct cli *cli, const struct cli_option *option, const char *value)
 {
-	char **field = (char **)((char *)cli->config + option->offset);
+	char **field = (void *)((char *)cli->config + option->offset);
 
 	*field = strdup(value);
 	return *field == NULL ? -ENOMEM : 0;

@@ -183,7 +183,7 @@ static int rootless_helper_finish(struct rootless_helper *h)
 static int rootless_map_range(uint32_t uid, uint32_t gid, struct subid_range uids,
 			      struct subid_range gids, struct failure *f)
 {
-	struct rootless_helper helper;
+	struct rootless_helper helper = { .go_fd = -1 };
 	int r, e = 0;
 
 	if (access(rootless_uidmap, X_OK) < 0 || access(rootless_gidmap, X_OK) < 0)

@@ -92,8 +92,6 @@ static int vm_make_loop(struct vm *vm)
 {
 	static const int numbers[ARRAY_LEN(vm->signals)] = { SIGTERM, SIGINT, SIGHUP };
 	struct event_config *config = event_config_new();
-	uint64_t ms = VM_START_DEADLINE_MS;
-	struct timeval deadline;
 
 	if (config == NULL)
 		return -ENOMEM;
@@ -107,21 +105,29 @@ static int vm_make_loop(struct vm *vm)
 		if (vm->signals[i] == NULL || event_add(vm->signals[i], NULL) < 0)
 			return -ENOMEM;
 	}
+	vm->deadline = evtimer_new(vm->base, on_deadline, vm);
+	return vm->deadline == NULL ? -ENOMEM : 0;
+}
+
+static int vm_arm_deadline(struct vm *vm)
+{
+	uint64_t ms = VM_START_DEADLINE_MS;
+	struct timeval after;
+
 	if (vm->config->memory_prefault)
 		ms += (vm->config->memory_size >> 30) * VM_PREFAULT_MS_PER_GIB;
-	deadline = (struct timeval){ .tv_sec = (time_t)(ms / 1000) };
-	vm->deadline = evtimer_new(vm->base, on_deadline, vm);
-	if (vm->deadline == NULL || event_add(vm->deadline, &deadline) < 0)
-		return -ENOMEM;
-	return 0;
+	after = (struct timeval){ .tv_sec = (time_t)(ms / 1000) };
+	return event_add(vm->deadline, &after) < 0 ? -ENOMEM : 0;
 }
 
 /* Everything that needs no process yet; the order puts the likely mistakes first. */
 static int vm_open(struct vm *vm, struct failure *f)
 {
 	const struct vm_params *p = vm->params;
-	int r = resources_open(vm->config, &vm->resources, f);
+	int r = vm_make_loop(vm); /* first: from here on SIGTERM means an orderly end */
 
+	if (r == 0)
+		r = resources_open(vm->config, &vm->resources, f);
 	if (r == 0)
 		r = run_dir_claim(vm->config->run_dir, &vm->run_dir, f);
 	if (r == 0)
@@ -130,8 +136,6 @@ static int vm_open(struct vm *vm, struct failure *f)
 		r = uid_block_claim(p->uid_lock_path, &p->uid_range, &vm->uids, f);
 	if (r == 0)
 		r = spawner_init(p->stderr_fd, &vm->spawner, f);
-	if (r == 0)
-		r = vm_make_loop(vm);
 	if (r == 0)
 		r = control_new(vm, &vm->control, f);
 	return r;
@@ -210,6 +214,8 @@ void vm_run(const struct vm_params *params, struct failure *ret)
 	}
 	vm_init(vm, params);
 	r = vm_open(vm, &vm->end);
+	if (r == 0)
+		r = vm_arm_deadline(vm);
 	if (r == 0)
 		r = vm_start(vm, &vm->end);
 	if (r < 0)

@@ -125,7 +125,7 @@ void vm_core_drain(struct vm *vm);
 int must_check vm_child_watch(struct vm *vm, struct child *child);
 
 /** vm_device_condemn() - kill a device process and remember why */
-void vm_device_condemn(struct vm *vm, struct child *child, const char *reason);
+void vm_device_condemn(struct child *child, const char *reason);
 
 /** vm_note() - log a line and keep it for `bulkheadctl log` */
 void vm_note(struct vm *vm, enum log_level level, const char *source, const char *fmt, ...)

@@ -92,7 +92,7 @@ int vm_child_watch(struct vm *vm, struct child *child)
 	return 0;
 }
 
-void vm_device_condemn(struct vm *vm, struct child *child, const char *reason)
+void vm_device_condemn(struct child *child, const char *reason)
 {
 	if (child->pidfd < 0 || child->condemned[0] != '\0')
 		return;

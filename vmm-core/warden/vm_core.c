@@ -114,7 +114,7 @@ static int on_condemn(void *ctx, const struct message *m, struct fdset *fds)
 			vm_end(vm, STATUS_FAILED, "%s: %s", vm->devices[e->slot].name, e->text);
 		return 0;
 	}
-	vm_device_condemn(vm, child, e->text);
+	vm_device_condemn(child, e->text);
 	if (vm->phase == VM_PHASE_STARTING)
 		vm_end(vm, STATUS_FAILED, "%s: %s", child->name, e->text);
 	return 0;
