@@ -41,13 +41,14 @@ static bool cpuid_is_dropped(const struct kvm_cpuid_entry2 *e)
 	       e->function == 0x8000000a;
 }
 
-static uint32_t cpuid_max_basic(const struct cpuid_table *table)
+/** cpuid_find() - the first entry of @leaf; NULL when there is none */
+static const struct kvm_cpuid_entry2 *cpuid_find(const struct cpuid_table *table, uint32_t leaf)
 {
 	for (uint32_t i = 0; i < table->nent; i++) {
-		if (table->entries[i].function == 0)
-			return table->entries[i].eax;
+		if (table->entries[i].function == leaf)
+			return &table->entries[i];
 	}
-	return 0;
+	return NULL;
 }
 
 /** cpuid_add_topology() - three sub-leaves: threads of a core, cores of the package, the end */
@@ -102,9 +103,8 @@ static void cpuid_prepare_entry(struct kvm_cpuid_entry2 *e, uint32_t n_cpus, boo
 		e->ecx &= ~(LEAF80000001_ECX_SVM | LEAF80000001_ECX_CMP_LEGACY);
 		e->ecx |= n_cpus > 1 ? LEAF80000001_ECX_CMP_LEGACY : 0;
 		break;
-	case 0x80000008: /* ECX: AMD's number of cores; reserved on Intel, which reads it as 0 */
-		if (e->ecx)
-			e->ecx = (e->ecx & ~0xf0ffu) | cpuid_id_bits(n_cpus) << 12 | (n_cpus - 1);
+	case 0x80000008: /* AMD's number of cores; reserved on Intel, which never reads it */
+		e->ecx = (e->ecx & ~0xf0ffu) | cpuid_id_bits(n_cpus) << 12 | (n_cpus - 1);
 		break;
 	case 0x8000001d:
 		cpuid_set_cache(e, n_cpus);
@@ -116,7 +116,8 @@ static void cpuid_prepare_entry(struct kvm_cpuid_entry2 *e, uint32_t n_cpus, boo
 
 int cpuid_prepare(struct cpuid_table *table, uint32_t n_cpus, bool tsc_deadline)
 {
-	uint32_t max_basic = cpuid_max_basic(table);
+	const struct kvm_cpuid_entry2 *first = cpuid_find(table, 0);
+	uint32_t max_basic = first ? first->eax : 0;
 	uint32_t kept = 0;
 	int r = 0;
 
@@ -153,9 +154,7 @@ void cpuid_set_apic_id(struct cpuid_table *table, uint32_t id)
 
 uint32_t cpuid_physical_bits(const struct cpuid_table *table)
 {
-	for (uint32_t i = 0; i < table->nent; i++) {
-		if (table->entries[i].function == 0x80000008)
-			return table->entries[i].eax & 0xff;
-	}
-	return 36;
+	const struct kvm_cpuid_entry2 *sizes = cpuid_find(table, 0x80000008);
+
+	return sizes ? sizes->eax & 0xff : 36;
 }
