@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Split rings (VIRTIO 1.2 §2.7), driver side. */
+#include "virtio.h"
+
+void vq_make(struct vq *vq, struct vdev *dev, uint16_t index, uint16_t size)
+{
+	*vq = (struct vq){
+		.dev = dev,
+		.index = index,
+		.size = size,
+		.desc = memory_alloc(16u * size, 4096),
+		.avail = memory_alloc(6u + 2u * size, 4096),
+		.used = memory_alloc(6u + 8u * size, 4096),
+	};
+}
+
+void vq_enable(const struct vq *vq)
+{
+	vdev_queue_enable(vq->dev, vq->index, vq->size, (uint64_t)vq->desc, (uint64_t)vq->avail,
+			  (uint64_t)vq->used);
+}
+
+void vq_desc(struct vq *vq, uint16_t i, const volatile void *addr, uint32_t len, uint16_t flags,
+	     uint16_t next)
+{
+	vq->desc[i].addr = (uint64_t)addr;
+	vq->desc[i].len = len;
+	vq->desc[i].flags = flags;
+	vq->desc[i].next = next;
+}
+
+void vq_stage(struct vq *vq, uint16_t head)
+{
+	vq->avail->ring[vq->avail_idx++ & (vq->size - 1)] = head;
+}
+
+/* Stores are in order on x86: the ring entry is seen before the index. */
+void vq_publish(struct vq *vq)
+{
+	compiler_barrier();
+	vq->avail->idx = vq->avail_idx;
+}
+
+void vq_push(struct vq *vq, uint16_t head)
+{
+	vq_stage(vq, head);
+	vq_publish(vq);
+}
+
+void vq_kick(const struct vq *vq)
+{
+	vdev_kick(vq->dev, vq->index);
+}
+
+volatile uint16_t *vq_used_event(const struct vq *vq)
+{
+	return &vq->avail->ring[vq->size];
+}
+
+volatile uint16_t *vq_avail_event(const struct vq *vq)
+{
+	return (volatile uint16_t *)&vq->used->ring[vq->size];
+}
+
+void vq_kick_event(const struct vq *vq, uint16_t old)
+{
+	cpu_fence(); /* the new index before the device's wish is read, §2.7.13.4.1 */
+	if ((uint16_t)(vq->avail_idx - *vq_avail_event(vq) - 1) < (uint16_t)(vq->avail_idx - old))
+		vq_kick(vq);
+}
+
+bool vq_pending(const struct vq *vq)
+{
+	return vq->used->idx != vq->used_idx;
+}
+
+bool vq_wait(struct vq *vq, uint64_t timeout_ms, struct vring_used_elem *ret)
+{
+	uint64_t deadline = time_deadline(timeout_ms);
+	volatile struct vring_used_elem *elem = &vq->used->ring[vq->used_idx & (vq->size - 1)];
+
+	while (!vq_pending(vq)) {
+		if (time_passed(deadline))
+			return false;
+		cpu_pause();
+	}
+	compiler_barrier();
+	ret->id = elem->id;
+	ret->len = elem->len;
+	vq->used_idx++;
+	return true;
+}
