@@ -69,6 +69,7 @@ enum message_type {
 	MESSAGE_READY,
 	MESSAGE_CONFIG_CHANGED,
 	MESSAGE_DEVICE_FAILED,
+	MESSAGE_NEEDS_RESET, /* the guest broke a queue: show DEVICE_NEEDS_RESET to the driver */
 	/* core -> device */
 	MESSAGE_SETUP,
 	MESSAGE_SET_FEATURES,
