@@ -121,7 +121,7 @@ struct message_device_start {
 struct message_hello {
 	uint32_t protocol;
 	enum device_type type;
-	uint64_t features; /* offered, without the ring and version bits that common code adds */
+	uint64_t features; /* all offered: the type's, the ring's and VERSION_1 */
 	uint32_t n_queues; /* 1..DEVICE_QUEUES_MAX */
 	uint32_t queue_size_max; /* power of two <= DEVICE_QUEUE_SIZE_MAX */
 	uint32_t config_len; /* bytes of config, <= DEVICE_CONFIG_SPACE_MAX */
