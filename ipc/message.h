@@ -33,10 +33,10 @@
  *	SETUP		the device page, then one memfd per region
  *	ENABLE_QUEUE	kick eventfd, call eventfd
  *
- * READY, RESET, PAUSE, RESUME, PING, POWER_BUTTON and REBOOT have no body. GET_COUNTERS uses
- * counters.slot and is answered by COUNTERS with the same seq. CONDEMN, DEVICE_STATE and LOG use
- * device_event, CONFIG_WRITTEN and CONFIG_CHANGED config, CORE_FAILED and DEVICE_FAILED failed,
- * CHILD_ADDED and CHILD_GONE child; the others the member of their own name.
+ * READY, NEEDS_RESET, RESET, PAUSE, RESUME, PING, POWER_BUTTON and REBOOT have no body.
+ * GET_COUNTERS uses counters.slot and is answered by COUNTERS with the same seq. CONDEMN,
+ * DEVICE_STATE and LOG use device_event, CONFIG_WRITTEN and CONFIG_CHANGED config, CORE_FAILED and
+ * DEVICE_FAILED failed, CHILD_ADDED and CHILD_GONE child; the others the member of their own name.
  *
  * Ranges, checked on both sides: slot < VM_DEVICES_MAX; n_cpus 1..VM_CPUS_MAX; queue sizes powers
  * of two up to DEVICE_QUEUE_SIZE_MAX; results 0..4095; uid and gid never -1; enums only the values
@@ -69,6 +69,7 @@ enum message_type {
 	MESSAGE_READY,
 	MESSAGE_CONFIG_CHANGED,
 	MESSAGE_DEVICE_FAILED,
+	MESSAGE_NEEDS_RESET, /* the guest broke a queue: show DEVICE_NEEDS_RESET to the driver */
 	/* core -> device */
 	MESSAGE_SETUP,
 	MESSAGE_SET_FEATURES,
