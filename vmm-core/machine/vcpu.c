@@ -30,7 +30,8 @@ void vcpus_init(struct vcpus *set, const struct io_bus *ports, const struct io_b
 		int parked_fd, size_t run_size)
 {
 	*set = (struct vcpus){ .ports = ports, .memory = memory, .parked_fd = parked_fd,
-			       .run_size = run_size, .is_stopped = true };
+			       .run_size = run_size, .pid = getpid(),
+			       .is_stopped = true };
 	(void)pthread_mutex_init(&set->lock, NULL); /* default attributes cannot fail on Linux */
 	(void)pthread_cond_init(&set->changed, NULL);
 }
@@ -86,7 +87,7 @@ static void vcpus_stop_locked(struct vcpus *set)
 	for (uint32_t i = 0; i < set->n; i++) {
 		__atomic_store_n(&set->cpus[i].run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 		/* A thread that is not in KVM_RUN, the caller itself for one, only loses a moment. */
-		(void)syscall(SYS_tgkill, getpid(), set->cpus[i].tid, VCPU_SIGNAL);
+		(void)syscall(SYS_tgkill, set->pid, set->cpus[i].tid, VCPU_SIGNAL);
 	}
 	if (set->n_parked == set->n)
 		(void)eventfd_write(set->parked_fd, 1);
@@ -243,12 +244,15 @@ static void *vcpu_thread(void *arg)
 	for (;;) {
 		int r = kvm_run(v->fd);
 
-		if (r == 0)
+		if (r == 0) {
 			vcpu_do_exit(v);
-		else if (r == -EINTR)
-			vcpu_park(v);
-		else if (r != -EAGAIN) /* EAGAIN: a waiting vCPU was started by SIPI */
+			continue;
+		}
+		if (r == -EAGAIN) /* a waiting vCPU was started by SIPI */
+			continue;
+		if (r != -EINTR) /* it may never return EINTR again: park at once */
 			vcpu_crash(v, "KVM_RUN: %s", strerror(-r));
+		vcpu_park(v);
 	}
 	return NULL;
 }

@@ -34,6 +34,7 @@ struct vcpus {
 	struct vcpu cpus[VM_CPUS_MAX];
 	uint32_t n;
 	size_t run_size;
+	pid_t pid; /* ours: the sandbox has no getpid() to spare */
 	const struct io_bus *ports;
 	const struct io_bus *memory;
 	int parked_fd; /* borrowed eventfd */

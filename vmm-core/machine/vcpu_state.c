@@ -110,9 +110,6 @@ int vcpu_state_save(int vcpu_fd, struct vcpu_state *ret)
 	ret->has_xcrs = kvm_get_xcrs(vcpu_fd, &ret->xcrs) >= 0;
 	ret->has_debugregs = kvm_get_debugregs(vcpu_fd, &ret->debugregs) >= 0;
 	ret->has_events = kvm_get_vcpu_events(vcpu_fd, &ret->events) >= 0;
-	if (ret->has_events) /* restore all of it, with nothing pending */
-		ret->events.flags |= KVM_VCPUEVENT_VALID_NMI_PENDING |
-				     KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_SHADOW;
 	return ret->has_xsave ? 0 : kvm_get_fpu(vcpu_fd, &ret->fpu);
 }
 
