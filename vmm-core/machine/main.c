@@ -32,7 +32,7 @@ static const struct sandbox_profile core_profile = {
 	.name = "core",
 	.filter = &core_filter,
 	.max_fds = MAX_FDS,
-	.max_threads = VM_CPUS_MAX + 1,
+	.max_threads = VM_CPUS_MAX + 2, /* vCPUs, event loop, one of KVM's own: see vcpu.c */
 	.fsize_from_params = true,
 };
 
