@@ -475,6 +475,7 @@ static const struct codec_type types[MESSAGE_N_] = {
 	ROW(READY, READY, empty_layout),
 	ROW(CONFIG_CHANGED, CONFIG_CHANGED, config_layout),
 	ROW(DEVICE_FAILED, DEVICE_FAILED, failed_layout),
+	ROW(NEEDS_RESET, NEEDS_RESET, empty_layout),
 	ROW(SETUP, SETUP, setup_layout),
 	ROW(SET_FEATURES, SET_FEATURES, set_features_layout),
 	ROW(ENABLE_QUEUE, ENABLE_QUEUE, enable_queue_layout),

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The modes of the probe guest; README.md says what each does and prints. */
+#pragma once
+
+struct mode {
+	const char *name;
+	void (*run)(void); /* the VM is powered off when it returns */
+};
+
+extern const struct mode modes[]; /* ends with a NULL name */
+
+void conformance_run(void);
+void hostile_run(void);
