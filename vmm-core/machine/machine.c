@@ -193,7 +193,7 @@ int machine_add_vcpu(struct machine *m)
 	r = kvm_set_cpuid2(v->fd, (const struct kvm_cpuid2 *)&m->cpuid);
 	if (r < 0)
 		return machine_kvm_fail(m, r, "KVM_SET_CPUID2");
-	r = vcpu_state_init(v->fd);
+	r = vcpu_state_init(v->fd, id == 0);
 	if (r >= 0)
 		r = vcpu_state_save(v->fd, &v->created);
 	if (r >= 0 && id == 0)

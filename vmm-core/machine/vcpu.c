@@ -232,6 +232,27 @@ static void vcpu_do_exit(struct vcpu *v)
 	}
 }
 
+/**
+ * vcpu_prepare() - enter KVM_RUN once without running the guest
+ *
+ * At a VM's first KVM_RUN recent kernels (from 6.14 on) start a worker of their own in this
+ * process, "kvm-nx-lpage-recovery". It must happen now: once the sandbox is sealed RLIMIT_NPROC
+ * forbids it.
+ */
+static void vcpu_prepare(struct vcpu *v)
+{
+	int r;
+
+	v->run->immediate_exit = 1;
+	r = kvm_run(v->fd);
+	v->run->immediate_exit = 0;
+	if (r == -EINTR)
+		return;
+	(void)pthread_mutex_lock(&v->set->lock);
+	v->set->start_error = r < 0 ? r : -EIO;
+	(void)pthread_mutex_unlock(&v->set->lock);
+}
+
 static void *vcpu_thread(void *arg)
 {
 	struct vcpu *v = arg;
@@ -240,6 +261,7 @@ static void *vcpu_thread(void *arg)
 	(void)snprintf(name, sizeof(name), "vcpu%u", v->id);
 	(void)prctl(PR_SET_NAME, name);
 	v->tid = (pid_t)syscall(SYS_gettid);
+	vcpu_prepare(v);
 	vcpu_park(v);
 	for (;;) {
 		int r = kvm_run(v->fd);
@@ -287,6 +309,7 @@ int vcpus_start(struct vcpus *set)
 	(void)pthread_mutex_lock(&set->lock);
 	while (set->n_parked < set->n)
 		(void)pthread_cond_wait(&set->changed, &set->lock);
+	r = set->start_error;
 	(void)pthread_mutex_unlock(&set->lock);
-	return 0;
+	return r;
 }
