@@ -83,7 +83,7 @@ static int step_rlimits(const struct sandbox_profile *profile,
 		{ RLIMIT_NPROC, profile->max_threads > profile->max_threads_sealed ?
 					profile->max_threads :
 					profile->max_threads_sealed },
-		{ RLIMIT_MEMLOCK, 0 },
+		{ RLIMIT_MEMLOCK, profile->max_locked },
 		{ RLIMIT_MSGQUEUE, 0 },
 		{ RLIMIT_RTPRIO, 0 },
 		{ RLIMIT_NICE, 0 },

@@ -45,6 +45,7 @@ struct sandbox_profile {
 	 * may have: the kernel makes them, but counts them as ours and gives up without.
 	 */
 	uint64_t max_threads_sealed;
+	uint64_t max_locked; /* RLIMIT_MEMLOCK, bytes: the kernel counts the memory of rings */
 	bool fsize_from_params; /* RLIMIT_FSIZE = params.file_size_max, else 0 */
 };
 

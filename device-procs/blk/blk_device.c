@@ -46,6 +46,8 @@ static const struct sandbox_profile profile = {
 	.max_threads = 1,
 	/* The ring's workers are kernel threads, but they are counted like our own. */
 	.max_threads_sealed = 1 + 2 * BLK_WORKERS,
+	/* 64 bytes per submission and 16 per completion entry, at their most, and as much again */
+	.max_locked = 2u << 20,
 	.fsize_from_params = true,
 };
 
