@@ -134,8 +134,9 @@ Test(sandbox, properties_as_seen_from_outside)
 	static const char *const status[] = {
 		"\nUid:\t1879035904\t1879035904\t1879035904\t1879035904\n",
 		"\nGid:\t1879035904\t1879035904\t1879035904\t1879035904\n", "\nGroups:\t \n",
-		"\nCapInh:\t0000000000000000\nCapPrm:\t0000000000000000\n"
-		"CapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\n",
+		"\nCapInh:\t0000000000000000\n", "\nCapPrm:\t0000000000000000\n",
+		"\nCapEff:\t0000000000000000\n", "\nCapBnd:\t0000000000000000\n",
+		"\nCapAmb:\t0000000000000000\n",
 		"\nNoNewPrivs:\t1\n", "\nSeccomp:\t2\n", "\nThreads:\t1\n",
 	};
 	char command[256], line[64], path[64];
