@@ -329,6 +329,28 @@ Test(guest_memory, prefaulted_memory_is_there_before_and_after_a_punch)
 	guest_memory_free(m);
 }
 
+/* Hosts without a huge page pool refuse at once, and not by a SIGBUS later. */
+Test(guest_memory, hugepages_are_reserved_or_refused)
+{
+	static const struct guest_region huge = { 0, UINT64_C(4) << 20 };
+	struct guest_memory *m = NULL;
+	unsigned before = open_fds();
+	uint32_t got = 1;
+	int r = guest_memory_create(&huge, 1, true, false, &m);
+
+	if (r != 0) {
+		cr_assert(r == -ENOMEM || r == -EPERM || r == -ENOSYS, "%d", r);
+		cr_assert_eq(open_fds(), before);
+		cr_skip("no huge pages to be had here");
+	}
+	cr_assert_eq(guest_memory_write(m, gpa(huge.size - 4), "data", 4), 0);
+	cr_assert_eq(guest_memory_punch(m), 0);
+	cr_assert_eq(allocated(m), huge.size);
+	cr_assert_eq(guest_memory_read(m, gpa(huge.size - 4), &got, 4), 0);
+	cr_assert_eq(got, 0);
+	guest_memory_free(m);
+}
+
 Test(guest_memory, hundred_gigabytes_cost_nothing_until_used)
 {
 	static const struct guest_region big[] = { { 0, UINT64_C(3) << 30 },

@@ -30,7 +30,8 @@ void vcpus_init(struct vcpus *set, const struct io_bus *ports, const struct io_b
 		int parked_fd, size_t run_size)
 {
 	*set = (struct vcpus){ .ports = ports, .memory = memory, .parked_fd = parked_fd,
-			       .run_size = run_size, .is_stopped = true };
+			       .run_size = run_size, .pid = getpid(),
+			       .is_stopped = true };
 	(void)pthread_mutex_init(&set->lock, NULL); /* default attributes cannot fail on Linux */
 	(void)pthread_cond_init(&set->changed, NULL);
 }
@@ -86,7 +87,7 @@ static void vcpus_stop_locked(struct vcpus *set)
 	for (uint32_t i = 0; i < set->n; i++) {
 		__atomic_store_n(&set->cpus[i].run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 		/* A thread that is not in KVM_RUN, the caller itself for one, only loses a moment. */
-		(void)syscall(SYS_tgkill, getpid(), set->cpus[i].tid, VCPU_SIGNAL);
+		(void)syscall(SYS_tgkill, set->pid, set->cpus[i].tid, VCPU_SIGNAL);
 	}
 	if (set->n_parked == set->n)
 		(void)eventfd_write(set->parked_fd, 1);
@@ -231,6 +232,27 @@ static void vcpu_do_exit(struct vcpu *v)
 	}
 }
 
+/**
+ * vcpu_prepare() - enter KVM_RUN once without running the guest
+ *
+ * At a VM's first KVM_RUN recent kernels (from 6.14 on) start a worker of their own in this
+ * process, "kvm-nx-lpage-recovery". It must happen now: once the sandbox is sealed RLIMIT_NPROC
+ * forbids it.
+ */
+static void vcpu_prepare(struct vcpu *v)
+{
+	int r;
+
+	v->run->immediate_exit = 1;
+	r = kvm_run(v->fd);
+	v->run->immediate_exit = 0;
+	if (r == -EINTR)
+		return;
+	(void)pthread_mutex_lock(&v->set->lock);
+	v->set->start_error = r < 0 ? r : -EIO;
+	(void)pthread_mutex_unlock(&v->set->lock);
+}
+
 static void *vcpu_thread(void *arg)
 {
 	struct vcpu *v = arg;
@@ -239,16 +261,20 @@ static void *vcpu_thread(void *arg)
 	(void)snprintf(name, sizeof(name), "vcpu%u", v->id);
 	(void)prctl(PR_SET_NAME, name);
 	v->tid = (pid_t)syscall(SYS_gettid);
+	vcpu_prepare(v);
 	vcpu_park(v);
 	for (;;) {
 		int r = kvm_run(v->fd);
 
-		if (r == 0)
+		if (r == 0) {
 			vcpu_do_exit(v);
-		else if (r == -EINTR)
-			vcpu_park(v);
-		else if (r != -EAGAIN) /* EAGAIN: a waiting vCPU was started by SIPI */
+			continue;
+		}
+		if (r == -EAGAIN) /* a waiting vCPU was started by SIPI */
+			continue;
+		if (r != -EINTR) /* it may never return EINTR again: park at once */
 			vcpu_crash(v, "KVM_RUN: %s", strerror(-r));
+		vcpu_park(v);
 	}
 	return NULL;
 }
@@ -283,6 +309,7 @@ int vcpus_start(struct vcpus *set)
 	(void)pthread_mutex_lock(&set->lock);
 	while (set->n_parked < set->n)
 		(void)pthread_cond_wait(&set->changed, &set->lock);
+	r = set->start_error;
 	(void)pthread_mutex_unlock(&set->lock);
-	return 0;
+	return r;
 }

@@ -34,6 +34,7 @@ struct vcpus {
 	struct vcpu cpus[VM_CPUS_MAX];
 	uint32_t n;
 	size_t run_size;
+	pid_t pid; /* ours: the sandbox has no getpid() to spare */
 	const struct io_bus *ports;
 	const struct io_bus *memory;
 	int parked_fd; /* borrowed eventfd */
@@ -42,6 +43,7 @@ struct vcpus {
 	pthread_cond_t changed;
 	bool is_stopped; /* true at first */
 	uint32_t n_parked;
+	int start_error; /* -errno of a thread that could not start */
 	enum machine_request request; /* the guest's most urgent wish since vcpus_resume() */
 	char crash[VCPU_CRASH_TEXT_MAX]; /* why, with MACHINE_REQUEST_CRASH */
 	uint64_t first_run_ns; /* clock_now_ns() just before the first KVM_RUN */

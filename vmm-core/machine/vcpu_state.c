@@ -72,8 +72,11 @@ static void vcpu_state_set_delivery(struct kvm_lapic_state *lapic, uint32_t at, 
 	memcpy(lapic->regs + at, &value, sizeof(value));
 }
 
-int vcpu_state_init(int vcpu_fd)
+int vcpu_state_init(int vcpu_fd, bool is_first)
 {
+	struct kvm_mp_state mp_state = {
+		.mp_state = is_first ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_UNINITIALIZED,
+	};
 	struct vcpu_msrs msrs = {
 		.nmsrs = 2,
 		.entries = {
@@ -89,9 +92,9 @@ int vcpu_state_init(int vcpu_fd)
 	vcpu_state_set_delivery(&lapic, LAPIC_LVT_LINT0, LAPIC_DELIVERY_EXTINT);
 	vcpu_state_set_delivery(&lapic, LAPIC_LVT_LINT1, LAPIC_DELIVERY_NMI);
 	r = kvm_set_lapic(vcpu_fd, &lapic);
-	if (r < 0)
-		return r;
-	return vcpu_state_set_msrs(vcpu_fd, &msrs);
+	if (r >= 0)
+		r = kvm_set_mp_state(vcpu_fd, &mp_state);
+	return r < 0 ? r : vcpu_state_set_msrs(vcpu_fd, &msrs);
 }
 
 int vcpu_state_save(int vcpu_fd, struct vcpu_state *ret)
@@ -110,9 +113,6 @@ int vcpu_state_save(int vcpu_fd, struct vcpu_state *ret)
 	ret->has_xcrs = kvm_get_xcrs(vcpu_fd, &ret->xcrs) >= 0;
 	ret->has_debugregs = kvm_get_debugregs(vcpu_fd, &ret->debugregs) >= 0;
 	ret->has_events = kvm_get_vcpu_events(vcpu_fd, &ret->events) >= 0;
-	if (ret->has_events) /* restore all of it, with nothing pending */
-		ret->events.flags |= KVM_VCPUEVENT_VALID_NMI_PENDING |
-				     KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_SHADOW;
 	return ret->has_xsave ? 0 : kvm_get_fpu(vcpu_fd, &ret->fpu);
 }
 

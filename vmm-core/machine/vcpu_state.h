@@ -34,8 +34,11 @@ struct vcpu_state {
 	bool has_xsave, has_xcrs, has_debugregs, has_events;
 };
 
-/** vcpu_state_init() - what KVM leaves to the VMM after creation: LINT pins, a few MSRs */
-int must_check vcpu_state_init(int vcpu_fd);
+/**
+ * vcpu_state_init() - what KVM leaves to the VMM after creation: LINT pins, a few MSRs
+ * @is_first: it runs from the start; the others wait for INIT and SIPI
+ */
+int must_check vcpu_state_init(int vcpu_fd, bool is_first);
 
 /** vcpu_state_save() - Return: 0; -errno when a part that every KVM has cannot be read */
 int must_check vcpu_state_save(int vcpu_fd, struct vcpu_state *ret);

@@ -86,8 +86,8 @@ int spawner_init(int stderr_fd, struct spawner *ret, struct failure *f)
 		return failure_set(f, STATUS_FAILED, "pidfd_open: %s", strerror(errno));
 	ret->null_fd = spawn_fd_above(null_fd);
 	ret->stderr_fd = spawn_fd_above(stderr_fd);
-	ret->parent_fd = spawn_fd_above(pidfd);
-	if (ret->null_fd < 0 || ret->stderr_fd < 0 || ret->parent_fd < 0)
+	ret->warden_fd = spawn_fd_above(pidfd);
+	if (ret->null_fd < 0 || ret->stderr_fd < 0 || ret->warden_fd < 0)
 		return failure_set(f, STATUS_FAILED, "stderr: cannot duplicate file descriptors");
 	return 0;
 }
@@ -98,7 +98,7 @@ void spawner_done(struct spawner *spawner)
 	spawner->program_dir = NULL;
 	spawner->null_fd = fd_close(spawner->null_fd);
 	spawner->stderr_fd = fd_close(spawner->stderr_fd);
-	spawner->parent_fd = fd_close(spawner->parent_fd);
+	spawner->warden_fd = fd_close(spawner->warden_fd);
 	spawner->netns_fd = fd_close(spawner->netns_fd);
 }
 
@@ -142,10 +142,9 @@ static int spawn_child(const struct spawn_plan *plan)
 	if (chdir("/") < 0)
 		return errno;
 	if (dup2(s->null_fd, 0) < 0 || dup2(s->null_fd, 1) < 0 || dup2(s->stderr_fd, 2) < 0 ||
-	    dup2(plan->channel_fd, SPAWN_CHANNEL_FD) < 0 ||
-	    dup2(s->parent_fd, SPAWN_PARENT_FD) < 0)
+	    dup2(plan->channel_fd, SPAWN_CHANNEL_FD) < 0)
 		return errno;
-	if (syscall(SYS_close_range, SPAWN_PARENT_FD + 1, ~0u, 0) < 0)
+	if (syscall(SYS_close_range, SPAWN_CHANNEL_FD + 1, ~0u, 0) < 0)
 		return errno;
 	(void)execve(plan->path, plan->argv, env);
 	return errno;

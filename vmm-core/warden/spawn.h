@@ -5,7 +5,6 @@
  *	fd 0, 1		/dev/null
  *	fd 2		stderr or the log file of the warden
  *	fd 3		the child's channel
- *	fd 4		pidfd of the warden, for sandbox_params.parent_pidfd
  *	environment	empty
  *	argv		PROGRAM, VM/ID
  *	namespaces	its own pid namespace (unshare would not move the caller); the VM's one empty
@@ -22,19 +21,18 @@
 #include "vmm-core/warden/failure.h"
 
 #define SPAWN_CHANNEL_FD 3
-#define SPAWN_PARENT_FD 4
 
 /* What all children of one VM share. */
 struct spawner {
 	char *program_dir; /* owned; where bulkhead-core and the device programs are */
 	int null_fd;
 	int stderr_fd; /* a duplicate of ours, or of the log file */
-	int parent_fd; /* pidfd of the warden */
+	int warden_fd; /* pidfd of the warden, sent to every child with its start message */
 	int netns_fd; /* -1 until the first child was started */
 };
 
 #define SPAWNER_INIT                                                                              \
-	((struct spawner){ .null_fd = -1, .stderr_fd = -1, .parent_fd = -1, .netns_fd = -1 })
+	((struct spawner){ .null_fd = -1, .stderr_fd = -1, .warden_fd = -1, .netns_fd = -1 })
 
 struct spawned {
 	pid_t pid;

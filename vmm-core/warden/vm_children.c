@@ -8,6 +8,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "vmm-core/warden/control.h"
 
@@ -20,7 +21,10 @@ void vm_note(struct vm *vm, enum log_level level, const char *source, const char
 	(void)vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	log_ring_add(&vm->log, source, line);
-	log_record(level, "%s: %s", source, line);
+	if (strcmp(source, "warden") == 0)
+		log_record(level, "%s", line);
+	else
+		log_record(level, "%s: %s", source, line);
 	if (vm->control != NULL)
 		control_on_log(vm->control);
 }

@@ -60,8 +60,9 @@ static int vm_send_core_start(struct vm *vm)
 		},
 	};
 	const int order[] = {
-		vm->resources.kvm_fd, vm->resources.kernel_fd, vm->resources.initramfs_fd,
-		vm->serial.in_fd,     vm->serial.out_fd,       vm->uids.fd,
+		vm->resources.kvm_fd,	 vm->resources.kernel_fd,    vm->uids.fd,
+		vm->spawner.warden_fd,	 vm->resources.initramfs_fd, vm->serial.in_fd,
+		vm->serial.out_fd,
 	};
 
 	/* Host paths stay here. */
@@ -108,6 +109,9 @@ static int vm_send_device_start(struct vm *vm, const struct child *child, int co
 	if (r < 0)
 		return r;
 	m.device_start.n_fds = fds.n;
+	r = vm_add_fd(&fds, vm->spawner.warden_fd);
+	if (r < 0)
+		return r;
 	fd = fcntl(core_end, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
 		return -errno;
