@@ -33,10 +33,10 @@
  *	SETUP		the device page, then one memfd per region
  *	ENABLE_QUEUE	kick eventfd, call eventfd
  *
- * READY, RESET, PAUSE, RESUME, PING, POWER_BUTTON and REBOOT have no body. GET_COUNTERS uses
- * counters.slot and is answered by COUNTERS with the same seq. CONDEMN, DEVICE_STATE and LOG use
- * device_event, CONFIG_WRITTEN and CONFIG_CHANGED config, CORE_FAILED and DEVICE_FAILED failed,
- * CHILD_ADDED and CHILD_GONE child; the others the member of their own name.
+ * READY, NEEDS_RESET, RESET, PAUSE, RESUME, PING, POWER_BUTTON and REBOOT have no body.
+ * GET_COUNTERS uses counters.slot and is answered by COUNTERS with the same seq. CONDEMN,
+ * DEVICE_STATE and LOG use device_event, CONFIG_WRITTEN and CONFIG_CHANGED config, CORE_FAILED and
+ * DEVICE_FAILED failed, CHILD_ADDED and CHILD_GONE child; the others the member of their own name.
  *
  * Ranges, checked on both sides: slot < VM_DEVICES_MAX; n_cpus 1..VM_CPUS_MAX; queue sizes powers
  * of two up to DEVICE_QUEUE_SIZE_MAX; results 0..4095; uid and gid never -1; enums only the values
@@ -121,7 +121,7 @@ struct message_device_start {
 struct message_hello {
 	uint32_t protocol;
 	enum device_type type;
-	uint64_t features; /* offered, without the ring and version bits that common code adds */
+	uint64_t features; /* all offered: the type's, the ring's and VERSION_1 */
 	uint32_t n_queues; /* 1..DEVICE_QUEUES_MAX */
 	uint32_t queue_size_max; /* power of two <= DEVICE_QUEUE_SIZE_MAX */
 	uint32_t config_len; /* bytes of config, <= DEVICE_CONFIG_SPACE_MAX */

@@ -2,10 +2,10 @@
 /*
  * The tables between the plain structs of message.h and the generated wire structs.
  *
- * Private to message.c, message_table.c, message_encode.c and message_decode.c. One row per field names the field
- * on both sides and its permitted values; the encoder and the decoder walk the same rows, so what
- * one refuses the other never sends. The macros compare the C types of both sides at compile
- * time: a row cannot copy between fields of different types.
+ * Private to message.c, message_table.c, message_encode.c and message_decode.c. One row per field
+ * names the field on both sides and its permitted values; the encoder and the decoder walk the
+ * same rows, so what one refuses the other never sends. The macros compare the C types of both
+ * sides at compile time: a row cannot copy between fields of different types.
  */
 #pragma once
 

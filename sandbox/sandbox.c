@@ -79,8 +79,11 @@ static int step_rlimits(const struct sandbox_profile *profile,
 	} limits[] = {
 		{ RLIMIT_FSIZE, profile->fsize_from_params ? params->file_size_max : 0 },
 		{ RLIMIT_CORE, 0 },
-		{ RLIMIT_NPROC, profile->max_threads },
-		{ RLIMIT_MEMLOCK, 0 },
+		/* the hard limit must leave room for what the seal sets */
+		{ RLIMIT_NPROC, profile->max_threads > profile->max_threads_sealed ?
+					profile->max_threads :
+					profile->max_threads_sealed },
+		{ RLIMIT_MEMLOCK, profile->max_locked },
 		{ RLIMIT_MSGQUEUE, 0 },
 		{ RLIMIT_RTPRIO, 0 },
 		{ RLIMIT_NICE, 0 },
@@ -214,7 +217,7 @@ int sandbox_seal(const struct sandbox_profile *profile, const struct sandbox_par
 
 	if (dup2(STDIN_FILENO, STDERR_FILENO) < 0)
 		return -errno;
-	r = limit(RLIMIT_NPROC, 0);
+	r = limit(RLIMIT_NPROC, profile->max_threads_sealed);
 	if (r < 0)
 		return (int)r;
 	r = limit(RLIMIT_NOFILE, params->max_fds != 0 ? params->max_fds : profile->max_fds);

@@ -39,7 +39,13 @@ struct sandbox_profile {
 	const char *name; /* "core", "blk": host name of its UTS namespace */
 	const struct sandbox_filter *filter;
 	uint64_t max_fds; /* RLIMIT_NOFILE from sandbox_enter() on; see params.max_fds */
-	uint64_t max_threads; /* RLIMIT_NPROC until sandbox_seal(), 0 after it */
+	uint64_t max_threads; /* RLIMIT_NPROC until sandbox_seal() */
+	/*
+	 * RLIMIT_NPROC after it. 0, or one more than the workers that a sealed process's io_uring
+	 * may have: the kernel makes them, but counts them as ours and gives up without.
+	 */
+	uint64_t max_threads_sealed;
+	uint64_t max_locked; /* RLIMIT_MEMLOCK, bytes: the kernel counts the memory of rings */
 	bool fsize_from_params; /* RLIMIT_FSIZE = params.file_size_max, else 0 */
 };
 

@@ -32,7 +32,6 @@ const struct seccomp_rule seccomp_rules[] = {
 	ANY(io_uring_enter, "blk_engine.c: the ring was made and restricted before the seal"),
 	ANY(pwritev2, "blk_engine.c: buffered writes, which a ring would punt to a worker"),
 	IOCTL(BLKDISCARD, "blk_engine.c: discard on a block device"),
-	IOCTL(BLKZEROOUT, "blk_engine.c: write zeroes on a block device"),
 	/* memory: the message codec allocates, the C library grows and trims its heap */
 	ANY(brk, "malloc: heap"),
 	NO_EXEC(mmap, "malloc: large blocks; never executable"),

@@ -48,7 +48,7 @@ enum blk_config {
 	BLK_CONFIG_DISCARD_ALIGNMENT = 44,
 	BLK_CONFIG_MAX_WRITE_ZEROES_SECTORS = 48,
 	BLK_CONFIG_MAX_WRITE_ZEROES_SEG = 52,
-	BLK_CONFIG_LEN = 60,
+	BLK_CONFIG_LEN = 56, /* up to there every device of VIRTIO 1.1 has it */
 };
 
 struct blk_header {

@@ -5,8 +5,6 @@
  */
 #include "probe.h"
 
-#include <stdarg.h>
-
 #define COM1 0x3f8
 #define FIFO_SIZE 16
 #define LSR_DATA_READY 0x01
@@ -151,14 +149,25 @@ void print(const char *f, ...)
 	va_end(args);
 }
 
-size_t format(char *buffer, size_t size, const char *f, ...)
+size_t format_list(char *buffer, size_t size, const char *f, va_list list)
 {
 	struct sink sink = { .at = buffer, .left = size };
-	va_list args;
+	va_list args; /* a va_list parameter may be a pointer: its address is of another type */
 
-	va_start(args, f);
+	va_copy(args, list);
 	sink_format(&sink, f, &args);
 	va_end(args);
 	*sink.at = '\0';
 	return sink.written;
+}
+
+size_t format(char *buffer, size_t size, const char *f, ...)
+{
+	va_list args;
+	size_t written;
+
+	va_start(args, f);
+	written = format_list(buffer, size, f, args);
+	va_end(args);
+	return written;
 }

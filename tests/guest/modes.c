@@ -229,5 +229,6 @@ const struct mode modes[] = {
 	{ "readdisk", mode_readdisk },
 	{ "stamp", mode_stamp },
 	{ "smp", mode_smp },
+	{ "conformance", conformance_run },
 	{ 0 },
 };

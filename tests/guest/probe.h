@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +30,8 @@ void print_bytes(const void *data, size_t len);
 /* The same into a buffer, always terminated; Return: length written */
 size_t format(char *buffer, size_t size, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+size_t format_list(char *buffer, size_t size, const char *format, va_list args)
+	__attribute__((format(printf, 3, 0)));
 
 /* ---- string.c ---- */
 
@@ -77,7 +80,7 @@ uint64_t memory_map(uint64_t at, uint64_t len);
 
 /* ---- time.c ---- */
 
-#define TIMEOUT_REQUEST 20000 /* ms: longer than any device needs on a loaded machine */
+#define TIMEOUT_REQUEST 10000 /* ms: longer than any device needs on a loaded machine */
 
 /* Milliseconds are rough (they never run short): for limits, not for measuring. */
 uint64_t time_deadline(uint64_t ms);

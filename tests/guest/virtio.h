@@ -166,6 +166,19 @@ void vq_kick(const struct vq *vq);
 void vq_kick_event(const struct vq *vq, uint16_t old);
 volatile uint16_t *vq_used_event(const struct vq *vq);
 volatile uint16_t *vq_avail_event(const struct vq *vq);
-/* The next used element, waiting for it; Return: false after timeout_ms */
+/* The next used element; Return: false after timeout_ms or when the device needs a reset */
 bool vq_wait(struct vq *vq, uint64_t timeout_ms, struct vring_used_elem *ret);
 bool vq_pending(const struct vq *vq);
+
+/* One buffer of a chain. */
+struct part {
+	const volatile void *addr;
+	uint32_t len;
+	bool is_writable; /* by the device */
+};
+
+/* Descriptors first, first + 1, … as one chain; the caller keeps inside the table. */
+void vq_chain(struct vq *vq, uint16_t first, const struct part *parts, unsigned n);
+/* Descriptor head points to table[0..n), which holds the chain. */
+void vq_indirect(struct vq *vq, uint16_t head, volatile struct vring_desc *table,
+		 const struct part *parts, unsigned n);

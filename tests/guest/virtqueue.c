@@ -2,6 +2,8 @@
 /* Split rings (VIRTIO 1.2 §2.7), driver side. */
 #include "virtio.h"
 
+#define STATUS_INTERVAL 20 /* ms */
+
 void vq_make(struct vq *vq, struct vdev *dev, uint16_t index, uint16_t size)
 {
 	*vq = (struct vq){
@@ -79,9 +81,15 @@ bool vq_wait(struct vq *vq, uint64_t timeout_ms, struct vring_used_elem *ret)
 	uint64_t deadline = time_deadline(timeout_ms);
 	volatile struct vring_used_elem *elem = &vq->used->ring[vq->used_idx & (vq->size - 1)];
 
+	uint64_t look = time_deadline(STATUS_INTERVAL);
+
 	while (!vq_pending(vq)) {
-		if (time_passed(deadline))
-			return false;
+		/* A device that asks for a reset will not answer any more. */
+		if (time_passed(look)) {
+			if (time_passed(deadline) || vdev_status(vq->dev) & STATUS_NEEDS_RESET)
+				return false;
+			look = time_deadline(STATUS_INTERVAL);
+		}
 		cpu_pause();
 	}
 	compiler_barrier();
@@ -89,4 +97,27 @@ bool vq_wait(struct vq *vq, uint64_t timeout_ms, struct vring_used_elem *ret)
 	ret->len = elem->len;
 	vq->used_idx++;
 	return true;
+}
+
+static void desc_fill(volatile struct vring_desc *desc, const struct part *part, bool is_last,
+		      uint16_t next)
+{
+	desc->addr = (uint64_t)part->addr;
+	desc->len = part->len;
+	desc->flags = (uint16_t)((is_last ? 0 : DESC_NEXT) | (part->is_writable ? DESC_WRITE : 0));
+	desc->next = is_last ? 0 : next;
+}
+
+void vq_chain(struct vq *vq, uint16_t first, const struct part *parts, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		desc_fill(&vq->desc[first + i], &parts[i], i + 1 == n, (uint16_t)(first + i + 1));
+}
+
+void vq_indirect(struct vq *vq, uint16_t head, volatile struct vring_desc *table,
+		 const struct part *parts, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		desc_fill(&table[i], &parts[i], i + 1 == n, (uint16_t)(i + 1));
+	vq_desc(vq, head, table, n * (uint32_t)sizeof(*table), DESC_INDIRECT, 0);
 }

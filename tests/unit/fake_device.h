@@ -89,15 +89,28 @@ fake_fn void fake_on_config(void *ctx, struct device_link *link)
 static const struct device_link_events fake_events = { fake_on_ready, fake_on_failed,
 						       fake_on_config };
 
-/* A link with guest memory; freed by the end of the test's process. */
+/* Everything a test made, for fake_end(). */
+#define FAKES_MAX 16u
+
+static struct guest_memory *fake_memory;
+static struct device_link *fake_links[FAKES_MAX];
+static struct fake *fake_devices[FAKES_MAX];
+static uint32_t n_fake_links, n_fake_devices;
+static int fake_event_fd = -1; /* for queues whose signals no one looks at */
+
+/* A link with guest memory; fake_end() frees it. */
 fake_fn struct device_link *fake_link(struct upcalls *u)
 {
 	struct guest_region region = { .gpa = FAKE_RAM_BASE, .size = FAKE_RAM_SIZE };
 	struct device_link *link;
-	struct guest_memory *gm;
 
-	cr_assert_eq(guest_memory_create(&region, 1, false, false, &gm), 0);
-	cr_assert_eq(device_link_new(3, DEVICE_TYPE_BLK, gm, &fake_events, u, &link), 0);
+	if (fake_event_fd < 0)
+		fake_event_fd = eventfd(0, EFD_CLOEXEC);
+	if (fake_memory == NULL)
+		cr_assert_eq(guest_memory_create(&region, 1, false, false, &fake_memory), 0);
+	cr_assert_eq(device_link_new(3, DEVICE_TYPE_BLK, fake_memory, &fake_events, u, &link), 0);
+	cr_assert_lt(n_fake_links, FAKES_MAX);
+	fake_links[n_fake_links++] = link;
 	return link;
 }
 
@@ -107,6 +120,8 @@ fake_fn struct fake *fake_attach(struct device_link *link, uint32_t generation)
 	int a, b;
 
 	cr_assert_not_null(f);
+	cr_assert_lt(n_fake_devices, FAKES_MAX);
+	fake_devices[n_fake_devices++] = f;
 	f->generation = generation;
 	cr_assert_eq(channel_pair(&a, &b), 0);
 	cr_assert_eq(device_link_attach(link, a, generation), 0);
@@ -314,8 +329,26 @@ fake_fn void fake_run(struct fake *f, enum fake_fault fault, enum message_type a
 	cr_assert_eq(pthread_create(&f->thread, NULL, fake_thread, f), 0);
 }
 
-/* Ends with the link: detach closes the channel, or it failed before. */
+/* The end of every test: what it left open is closed, so that a leak of the core's would show. */
+fake_fn void fake_end(void)
+{
+	for (uint32_t i = 0; i < n_fake_links; i++)
+		device_link_detach(fake_links[i], "end of the test");
+	for (uint32_t i = 0; i < n_fake_devices; i++) {
+		if (fake_devices[i]->thread != 0)
+			cr_assert_eq(pthread_join(fake_devices[i]->thread, NULL), 0);
+		fake_close(fake_devices[i]);
+		free(fake_devices[i]);
+	}
+	for (uint32_t i = 0; i < n_fake_links; i++)
+		fake_links[i] = device_link_free(fake_links[i]);
+	fake_memory = guest_memory_free(fake_memory);
+	fake_event_fd = fd_close(fake_event_fd);
+}
+
+/* Waits for the end of the thread; it ends with the link's end of the channel. */
 fake_fn void fake_join(struct fake *f)
 {
 	cr_assert_eq(pthread_join(f->thread, NULL), 0);
+	f->thread = 0;
 }

@@ -491,11 +491,8 @@ static void start(void)
 
 static void stop(void)
 {
-	device_link_detach(link_of_test, "end");
-	if (device->thread != 0)
-		fake_join(device);
 	mmio = virtio_mmio_free(mmio);
-	link_of_test = device_link_free(link_of_test);
+	fake_end();
 }
 
 static uint32_t rd(uint32_t offset)

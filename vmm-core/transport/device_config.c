@@ -129,7 +129,10 @@ void device_link_config_write(struct device_link *link, uint32_t offset, unsigne
 	if (end != 0) {
 		config->written = true;
 		config->generation++;
-		/* While a successor starts, link_config_replay() sends it; failing is its own news. */
+		/*
+		 * While a successor starts, link_config_replay() will send it. A guest that
+		 * writes faster than the device reads gets its own device condemned.
+		 */
 		if (link_is_up(link))
 			(void)send_written(link, first, end - first);
 	}

@@ -10,13 +10,18 @@
  * held for a short time; it is innermost, for upcalls are made after it was dropped.
  *
  * A request (device_request.c) may be made on any thread, the event loop's included (a machine
- * reset runs there), and no reply may depend on the event loop being free. So the waiting thread
- * itself receives: it marks the link as pumping, drops the lock, polls the channel, takes the
- * lock, receives, and looks whether its replies are complete. If a second thread has to wait
- * meanwhile it sleeps on the condition, which is broadcast at the end of every round; then it may
- * find the pump free and take it. There are thus two places to wait, poll() on the channel and
- * the condition, both with the request's deadline and without the lock, and none of them needs
- * another thread to make progress.
+ * reset runs there), and no reply may depend on the event loop being free. So the requesting
+ * thread itself receives: it marks the link as pumping, drops the lock, polls the channel until
+ * its deadline, takes the lock, receives, and looks whether its replies are complete. Then it
+ * fails the link or not, but it leaves.
+ *
+ * One thread at a time has requests on their way, the owner of the batch. Others sleep on the
+ * condition until it is their turn. The owner waits for nothing but the device and its deadline,
+ * and broadcasts when it leaves, so the sleepers wait for no longer than owners were before them
+ * (two at most: a vCPU under the transport's lock, and the event loop). The take-over of a
+ * successor is a batch that belongs to no thread: the event loop receives its replies and has
+ * armed its deadline, but a thread that waits for its turn meanwhile does both itself, for it may
+ * be the event loop.
  *
  * While one thread pumps, nobody else receives, or a reply could vanish behind the back of the
  * one that polls. The event loop, woken by the same message, comes by, leaves it alone, and may

@@ -131,7 +131,7 @@ struct device_link_queue {
  * @queues: @n of them, the place is the queue's index; those not ready are left out
  *
  * Return: 0; DEVICE_LINK_GONE; DEVICE_LINK_REFUSED.
- * Context: any thread; at most DEVICE_REQUEST_DEADLINE_MS, twice that behind another request.
+ * Context: any thread; at most DEVICE_REQUEST_DEADLINE_MS, after that of a request before it.
  */
 int must_check device_link_activate(struct device_link *link, uint64_t features,
 				    const struct device_link_queue *queues, uint32_t n);
@@ -145,6 +145,10 @@ int must_check device_link_activate(struct device_link *link, uint64_t features,
  */
 int must_check device_link_reset(struct device_link *link);
 
-/** device_link_pause(), device_link_resume() - stop and continue all I/O; same rules as reset */
+/**
+ * device_link_pause(), device_link_resume() - stop and continue all I/O; same rules as reset
+ *
+ * Cost no message when the device is paused, or not, already; so one thread at a time calls them.
+ */
 int must_check device_link_pause(struct device_link *link);
 int must_check device_link_resume(struct device_link *link);

@@ -74,13 +74,13 @@ struct device_link {
 	int alarm_fd; /* timerfd: the deadline below, or "at once" when another thread has news */
 
 	pthread_mutex_t lock; /* protects all below; never held over anything that can block */
-	pthread_cond_t cond; /* a batch moved on, the pump is free, or the link failed */
+	pthread_cond_t cond; /* the batch or the pump was given up, or the link failed */
 
 	enum link_phase phase;
 	uint32_t epoch; /* counts failures: a waiter that sees another value is released */
 	uint32_t generation;
 	struct channel *channel; /* from attach to detach */
-	bool pumping; /* a waiter polls the channel and receives; nobody else does meanwhile */
+	bool pumping; /* a requester polls the channel; nobody else receives meanwhile */
 	uint64_t deadline_ms; /* for READY, or for the replies of LINK_RESUMING; 0: none */
 	uint32_t pending; /* LINK_PENDING_* */
 	char reason[MESSAGE_TEXT_MAX]; /* why it FAILED */

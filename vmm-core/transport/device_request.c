@@ -6,7 +6,7 @@
  * that alone.
  *
  * Requests that belong together (an activation) are sent at once and then waited for together. One
- * thread at a time owns the batch; the deadline runs from the moment it got its turn.
+ * thread at a time owns the batch; the deadline runs from the moment all of it was sent.
  */
 #include <poll.h>
 #include <string.h>
@@ -17,16 +17,6 @@
 static uint32_t seq_after(uint32_t seq)
 {
 	return seq == UINT32_MAX ? 1 : seq + 1; /* 0 says "not a request" */
-}
-
-static void wait_condition(struct device_link *link, uint64_t deadline_ms)
-{
-	struct timespec until = {
-		.tv_sec = (time_t)(deadline_ms / 1000u),
-		.tv_nsec = (long)(deadline_ms % 1000u) * 1000000,
-	};
-
-	(void)pthread_cond_timedwait(&link->cond, &link->lock, &until);
 }
 
 /* One round of receiving for ourselves; the lock is dropped while the socket is polled. */
@@ -40,41 +30,39 @@ static void pump(struct device_link *link, uint64_t deadline_ms)
 	(void)pthread_mutex_lock(&link->lock);
 	link->pumping = false;
 	link_receive(link);
-	/* somebody else has to pump now, has the turn, or may close the channel */
+	/* for device_link_detach(), which waits for us, and await_turn(), after a take-over */
 	(void)pthread_cond_broadcast(&link->cond);
 }
 
-static bool is_turn_free(const struct device_link *link)
+/* Receive until the batch is answered; the last look comes after the deadline. */
+static int await_replies(struct device_link *link, uint32_t epoch, uint64_t deadline_ms)
 {
-	return link->phase == LINK_READY && !link->batch.busy;
-}
-
-static bool is_batch_answered(const struct device_link *link)
-{
-	return link->batch.n_left == 0;
-}
-
-/* Waits until @done, in the same incarnation. The last look comes after the deadline. */
-static int wait_until(struct device_link *link, uint32_t epoch,
-		      bool (*done)(const struct device_link *link))
-{
-	uint64_t deadline_ms = clock_now_ms() + link->request_deadline_ms;
 	bool is_late = false;
 
-	for (;;) {
-		if (link->epoch != epoch)
-			return DEVICE_LINK_GONE;
-		if (done(link))
+	while (link->epoch == epoch) {
+		if (link->batch.n_left == 0)
 			return 0;
-		if (is_late)
+		if (is_late) {
+			link_fail(link, "did not answer in time");
 			break;
+		}
 		is_late = clock_now_ms() >= deadline_ms;
-		if (!link->pumping)
-			pump(link, deadline_ms);
-		else if (!is_late)
-			wait_condition(link, deadline_ms);
+		pump(link, deadline_ms);
 	}
-	link_fail(link, "did not answer within %u ms", link->request_deadline_ms);
+	return DEVICE_LINK_GONE;
+}
+
+/* Wait until nobody owns the batch. Owners leave by their deadlines and broadcast. */
+static int await_turn(struct device_link *link, uint32_t epoch)
+{
+	while (link->epoch == epoch) {
+		if (!link->batch.busy)
+			return 0;
+		if (link->phase == LINK_RESUMING && !link->pumping) /* a batch without a thread */
+			(void)await_replies(link, epoch, link->deadline_ms);
+		else
+			(void)pthread_cond_wait(&link->cond, &link->lock);
+	}
 	return DEVICE_LINK_GONE;
 }
 
@@ -85,7 +73,7 @@ static int batch_begin(struct device_link *link)
 
 	if (!link_is_up(link))
 		return DEVICE_LINK_GONE;
-	r = wait_until(link, link->epoch, is_turn_free);
+	r = await_turn(link, link->epoch);
 	if (r == 0)
 		link->batch = (struct link_batch){ .busy = true, .expect_seq = link->next_seq };
 	return r;
@@ -103,7 +91,7 @@ static int batch_send(struct device_link *link, struct message *m, const struct 
 static int batch_end(struct device_link *link)
 {
 	int32_t error;
-	int r = wait_until(link, link->epoch, is_batch_answered);
+	int r = await_replies(link, link->epoch, clock_now_ms() + link->request_deadline_ms);
 
 	if (r != 0)
 		return r; /* whoever failed the link has cleared the batch */
@@ -123,6 +111,7 @@ static void resume_end(struct device_link *link)
 	link->phase = LINK_READY;
 	link_set_deadline(link, 0);
 	link_raise(link, LINK_PENDING_READY);
+	(void)pthread_cond_broadcast(&link->cond);
 }
 
 int link_on_reply(void *ctx, const struct message *m, struct fdset *fds)
@@ -272,11 +261,13 @@ int device_link_reset(struct device_link *link)
 
 static int set_paused(struct device_link *link, bool paused)
 {
-	int r;
+	int r = 0;
 
 	(void)pthread_mutex_lock(&link->lock);
-	link->paused = paused; /* a successor is paused before it is activated */
-	r = request_if_up(link, paused ? MESSAGE_PAUSE : MESSAGE_RESUME);
+	if (link->paused != paused || !link_is_up(link)) {
+		link->paused = paused; /* a successor is paused before it is activated */
+		r = request_if_up(link, paused ? MESSAGE_PAUSE : MESSAGE_RESUME);
+	}
 	(void)pthread_mutex_unlock(&link->lock);
 	return r;
 }
