@@ -7,6 +7,9 @@
  * peer; the channel then refuses all further use. Surplus fds are closed before anything else.
  * Sending never blocks: a peer that does not read fills its socket buffer, the sender gets
  * -EAGAIN and treats the peer as stuck.
+ *
+ * System calls, for the seccomp lists: channel_new() getsockopt and, by malloc, mmap or brk;
+ * channel_free() close and munmap; sending sendmsg; receiving recvmsg and close; waiting poll.
  */
 #pragma once
 
@@ -29,7 +32,10 @@ struct channel; /* owns its fd and a receive buffer */
 /** channel_pair() - a connected pair of CLOEXEC, non-blocking SEQPACKET sockets; 0, -errno */
 int must_check channel_pair(int *ret_a, int *ret_b);
 
-/** channel_new() - takes @fd, checks that it is a SEQPACKET socket; Return: 0, -EINVAL, -ENOMEM */
+/**
+ * channel_new() - takes @fd, also when it fails; checks that it is a SEQPACKET socket
+ * Return: 0, -EINVAL, -ENOMEM
+ */
 int must_check channel_new(int fd, struct channel **ret);
 
 /** channel_free() - closes the fd; takes NULL; Return: NULL */
@@ -43,15 +49,19 @@ const char *channel_fault(const struct channel *ch);
 
 /**
  * channel_send() - send one message; @fds may be NULL when the type carries none; borrows the fds
- * Return: 0; CHANNEL_CLOSED; -EAGAIN when the peer does not read; -errno.
- * Context: any thread; one send at a time per channel (the caller locks).
+ * Return: 0; CHANNEL_CLOSED, while frames that the peer sent before may still be received;
+ * -EAGAIN when the peer does not read; CHANNEL_PEER_BAD when it was found bad earlier; -EINVAL for
+ * a message outside its ranges or with the wrong number of fds; -errno.
+ * Context: any thread; one send at a time per channel (the caller locks). One thread may send
+ * while another receives.
  */
 int must_check channel_send(struct channel *ch, const struct message *m,
 			    const struct fdset *fds);
 
 /**
  * channel_receive() - take one message without waiting
- * @ret_fds: cleared first; owns the fds that came along
+ * @ret_fds: initialised by the caller, cleared first; owns the fds that came along; empty unless
+ *	     0 is returned
  * Return: 0; CHANNEL_EMPTY; CHANNEL_CLOSED; CHANNEL_PEER_BAD; -errno.
  */
 int must_check channel_receive(struct channel *ch, struct message *ret, struct fdset *ret_fds);

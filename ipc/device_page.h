@@ -149,7 +149,8 @@ void device_page_log_write(struct device_page *page, enum log_level level, const
  * @cursor: last sequence number read, 0 at first; moved forward, over records that were lost
  * @ret_line: LOG_LINE_MAX bytes; printable ASCII only, other bytes become '?'
  *
- * Return: true when a record was copied.
+ * Return: true when a record was copied. A hostile device can make it true for ever: the caller
+ * bounds how many it takes in one turn.
  */
 bool device_page_log_read(const struct device_page *page, uint32_t *cursor,
 			  enum log_level *ret_level, char *ret_line);

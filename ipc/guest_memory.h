@@ -91,7 +91,12 @@ int guest_memory_fd(const struct guest_memory *gm, uint32_t i);
 /** guest_memory_host_base() - host address of region @i, for KVM_SET_USER_MEMORY_REGION only */
 uint64_t guest_memory_host_base(const struct guest_memory *gm, uint32_t i);
 
-/** guest_memory_punch() - drop every page, so that all of RAM reads as zero; Return: 0, -errno */
+/**
+ * guest_memory_punch() - drop every page, so that all of RAM reads as zero
+ *
+ * Huge and prefaulted pages are allocated again. System call: fallocate. Context: core, while no
+ * vCPU and no device runs. Return: 0, -errno (-ENOSPC: the host has no page left for them).
+ */
 int must_check guest_memory_punch(const struct guest_memory *gm);
 
 /**
@@ -101,6 +106,10 @@ int must_check guest_memory_punch(const struct guest_memory *gm);
  */
 int must_check guest_memory_span(const struct guest_memory *gm, gpa_t at, uint32_t len,
 				 enum span_direction direction, struct span *ret);
+
+/*
+ * A copy of nothing is GUEST_MEMORY_BAD_RANGE too, here and below: an empty range lies nowhere.
+ */
 
 /** guest_memory_read() - copy guest bytes out once; Return: 0, GUEST_MEMORY_BAD_RANGE */
 int must_check guest_memory_read(const struct guest_memory *gm, gpa_t at, void *dst, size_t n);

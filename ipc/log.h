@@ -34,7 +34,10 @@ void log_set_sink(log_sink_fn *fn, void *ctx);
 /** log_set_level() - records above @max (more verbose) are dropped; default LOG_LEVEL_WARNING */
 void log_set_level(enum log_level max);
 
-/** log_record() - format and deliver one record; longer lines are cut at LOG_LINE_MAX - 1 */
+/**
+ * log_record() - format and deliver one record; longer lines are cut at LOG_LINE_MAX - 1,
+ * control characters become '?'; keeps errno
+ */
 void log_record(enum log_level level, const char *fmt, ...) printf_like(2, 3);
 
 /**
@@ -65,7 +68,11 @@ bool log_limit_pass(struct log_limit *limit, uint32_t *ret_dropped);
 	do {                                                                                      \
 		static _Thread_local struct log_limit log_site;                                   \
 		uint32_t log_dropped;                                                             \
-		if (log_limit_pass(&log_site, &log_dropped))                                      \
+		if (!log_limit_pass(&log_site, &log_dropped))                                     \
+			break;                                                                    \
+		if (log_dropped > 0)                                                              \
 			log_record((level), fmt " (%u dropped before)", ##__VA_ARGS__,            \
 				   log_dropped);                                                  \
+		else                                                                              \
+			log_record((level), fmt, ##__VA_ARGS__);                                  \
 	} while (0)

@@ -9,13 +9,12 @@
  *
  * Who sends what, in the order of a normal start. W warden, C core, D device process:
  *
- *	W->C  CORE_START	  on the warden channel; fds: kvm, kernel, initramfs?, serial in/out?,
- *				  UID-block lock
- *	W->C  CHILD_ADDED	  one per device; fd: the core's end of that device's channel
+ *	W->C  CORE_START	  on the warden channel
+ *	W->C  CHILD_ADDED	  one per device
  *	W->D  DEVICE_START	  first frame on the device's channel, written by the warden before
- *				  the core gets its end; fds: the device's own resources
+ *				  the core gets its end
  *	D->C  HELLO		  protocol version, virtio type, features, queues, config space
- *	C->D  SETUP		  regions; fds: device page, one memfd per region
+ *	C->D  SETUP		  regions of guest RAM
  *	D->C  READY		  everything is mapped and the sandbox is sealed
  *	C->W  CORE_READY	  all devices are ready, the core is sealed, vCPUs may run
  *	W->C  RESUME		  run (a VM starts paused, so that the warden has the last word)
@@ -23,6 +22,26 @@
  *
  * A request carries seq != 0; its answer is a REPLY with the same seq. Every message about a
  * device carries the generation (incarnation) of its process; late ones are dropped.
+ *
+ * Descriptors, in this order and exactly so many (message_n_fds()); all others carry none:
+ *
+ *	CORE_START	/dev/kvm, kernel, UID-block lock, pidfd of the warden, then as the has_*
+ *			fields say: initramfs, serial in, serial out
+ *	CHILD_ADDED	the core's end of that device's channel
+ *	DEVICE_START	n_fds resources of the device (disk, tap, socket, ...), then the pidfd of
+ *			the warden
+ *	SETUP		the device page, then one memfd per region
+ *	ENABLE_QUEUE	kick eventfd, call eventfd
+ *
+ * READY, NEEDS_RESET, RESET, PAUSE, RESUME, PING, POWER_BUTTON and REBOOT have no body.
+ * GET_COUNTERS uses counters.slot and is answered by COUNTERS with the same seq. CONDEMN,
+ * DEVICE_STATE and LOG use device_event, CONFIG_WRITTEN and CONFIG_CHANGED config, CORE_FAILED and
+ * DEVICE_FAILED failed, CHILD_ADDED and CHILD_GONE child; the others the member of their own name.
+ *
+ * Ranges, checked on both sides: slot < VM_DEVICES_MAX; n_cpus 1..VM_CPUS_MAX; queue sizes powers
+ * of two up to DEVICE_QUEUE_SIZE_MAX; results 0..4095; uid and gid never -1; enums only the values
+ * named here; names and ids [A-Za-z0-9][A-Za-z0-9._-]*. Texts (reasons, states, log lines) arrive
+ * as printable ASCII, every other byte as '?'.
  */
 #pragma once
 
@@ -50,6 +69,7 @@ enum message_type {
 	MESSAGE_READY,
 	MESSAGE_CONFIG_CHANGED,
 	MESSAGE_DEVICE_FAILED,
+	MESSAGE_NEEDS_RESET, /* the guest broke a queue: show DEVICE_NEEDS_RESET to the driver */
 	/* core -> device */
 	MESSAGE_SETUP,
 	MESSAGE_SET_FEATURES,
@@ -95,13 +115,13 @@ struct message_device_start {
 	bool seccomp_log;
 	uint32_t verbosity;
 	struct device_config config; /* without paths */
-	uint32_t n_fds; /* the resources: disk, tap, socket, ... */
+	uint32_t n_fds; /* the resources, without the pidfd that follows them */
 };
 
 struct message_hello {
 	uint32_t protocol;
 	enum device_type type;
-	uint64_t features; /* offered, without the ring and version bits that common code adds */
+	uint64_t features; /* all offered: the type's, the ring's and VERSION_1 */
 	uint32_t n_queues; /* 1..DEVICE_QUEUES_MAX */
 	uint32_t queue_size_max; /* power of two <= DEVICE_QUEUE_SIZE_MAX */
 	uint32_t config_len; /* bytes of config, <= DEVICE_CONFIG_SPACE_MAX */
@@ -120,7 +140,6 @@ struct message_set_features {
 	uint64_t features; /* negotiated, a subset of what was offered */
 };
 
-/* fds: kick (eventfd), call (eventfd) */
 struct message_enable_queue {
 	uint32_t index;
 	uint32_t size;
@@ -198,7 +217,7 @@ struct message_device_event {
 
 struct message_counters {
 	uint32_t slot;
-	uint32_t n;
+	uint32_t n; /* COUNTERS only */
 	uint64_t values[DEVICE_COUNTERS_MAX];
 };
 
@@ -288,7 +307,7 @@ enum message_result {
 	MESSAGE_MALFORMED = 1, /* condemn the sender */
 };
 
-/** message_type_name() - for logs; "unknown" when out of range */
+/** message_type_name() - "HELLO", for logs; "unknown" when out of range */
 const char *message_type_name(enum message_type type);
 
 /** message_n_fds() - how many fds a well-formed @m carries; every other count is malformed */
@@ -305,7 +324,10 @@ int must_check message_encode(const struct message *m, uint8_t *buf, size_t *ret
  * @len: at most MESSAGE_FRAME_MAX, checked before anything is unpacked
  * @n_fds: fds that arrived with it; must match message_n_fds()
  *
- * Unpacks with a bounded allocator. Hostile input. Return: 0; MESSAGE_MALFORMED; -ENOMEM.
+ * Unpacks into a fixed arena and accepts only what message_encode() produces (see
+ * proto/README.md). Hostile input. On success the header and the member of @ret that belongs to
+ * the type are written, with zeroes after strings and lists, and nothing else; on failure the type
+ * is MESSAGE_NONE and the rest is undefined. Return: 0; MESSAGE_MALFORMED. Context: any thread.
  */
 int must_check message_decode(const uint8_t *buf, size_t len, uint32_t n_fds,
 			      struct message *ret);

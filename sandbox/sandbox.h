@@ -3,13 +3,16 @@
  * How a Bulkhead process gives up everything it does not need. Core and device processes enter
  * the same way; a const profile per program says where they differ.
  *
- * Two steps, because the core makes its vCPU threads in between:
+ * The process was spawned into its own pid namespace and the VM's empty net namespace, with fds
+ * 0 and 1 on /dev/null, stderr on 2 and its channel on 3. Two steps, because the core makes its
+ * vCPU threads in between:
  *
  *   sandbox_enter()  own uid and gid, no groups; own user, mount, ipc, uts and cgroup namespaces
  *		      (pid and net came with the spawn); an empty read-only root; rlimits; no
  *		      capabilities; not dumpable; dies with the warden; no_new_privs; Landlock;
- *		      only the kept fds are open
- *   sandbox_seal()   the seccomp allow-list, for every thread (TSYNC)
+ *		      no memory that was writable becomes executable
+ *   sandbox_seal()   stderr onto /dev/null, no more fds or threads than promised, then the
+ *		      seccomp allow-list for every thread (TSYNC)
  *
  * Any step that fails is fatal to the caller: there is no way to run with less, except the uid
  * change under --allow-weak-sandbox.
@@ -33,10 +36,16 @@ struct sandbox_filter {
 };
 
 struct sandbox_profile {
-	const char *name; /* "core", "blk": host name of its UTS namespace, thread name */
+	const char *name; /* "core", "blk": host name of its UTS namespace */
 	const struct sandbox_filter *filter;
-	uint64_t max_fds; /* RLIMIT_NOFILE */
-	uint64_t max_threads; /* RLIMIT_NPROC after sealing is 0; this many before */
+	uint64_t max_fds; /* RLIMIT_NOFILE from sandbox_enter() on; see params.max_fds */
+	uint64_t max_threads; /* RLIMIT_NPROC until sandbox_seal() */
+	/*
+	 * RLIMIT_NPROC after it. 0, or one more than the workers that a sealed process's io_uring
+	 * may have: the kernel makes them, but counts them as ours and gives up without.
+	 */
+	uint64_t max_threads_sealed;
+	uint64_t max_locked; /* RLIMIT_MEMLOCK, bytes: the kernel counts the memory of rings */
 	bool fsize_from_params; /* RLIMIT_FSIZE = params.file_size_max, else 0 */
 };
 
@@ -45,23 +54,33 @@ struct sandbox_params {
 	gid_t gid;
 	int parent_pidfd; /* pidfd of the warden, borrowed: is it still alive once PDEATHSIG is set? */
 	uint64_t file_size_max; /* bytes; RLIM_INFINITY for block devices */
+	uint64_t max_fds; /* sandbox_seal(): RLIMIT_NOFILE from now on; 0: as in the profile */
 	bool seccomp_log;
 };
 
 /**
  * sandbox_enter() - everything but seccomp; call it while there is one thread
  * @ret_step: on failure, a short name of the step ("user namespace"), static storage
- * Return: 0; -errno.
+ *
+ * /proc of an enclosing pid namespace must be mounted. Nothing that was opened before is closed:
+ * call sandbox_close_fds() first.
+ * Return: 0; -errno (-ENOTSUP: the kernel lacks something that is required; -ESRCH: the warden
+ * is already gone; -EBADF: fd 0 is not /dev/null).
  */
 int must_check sandbox_enter(const struct sandbox_profile *profile,
 			     const struct sandbox_params *params, const char **ret_step);
 
-/** sandbox_seal() - install the filter on every thread; Return: 0; -errno */
+/**
+ * sandbox_seal() - point stderr at /dev/null and install the filter on every thread
+ *
+ * Return: 0; -errno; -EBUSY when a thread could not be synchronised.
+ */
 int must_check sandbox_seal(const struct sandbox_profile *profile,
 			    const struct sandbox_params *params);
 
 /**
- * sandbox_close_fds() - close every fd from 3 upwards that is not in @keep (ascending)
- * Return: 0; -errno.
+ * sandbox_close_fds() - close every fd from 3 upwards that is not in @keep
+ * @keep: ascending, each >= 3, no value twice
+ * Return: 0; -EINVAL for a list in the wrong order; -errno.
  */
 int must_check sandbox_close_fds(const int *keep, size_t n_keep);

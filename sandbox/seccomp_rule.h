@@ -2,6 +2,8 @@
 /*
  * One line of an allow-list. Every rule says why it is there; tests/ has for each rule something
  * that needs it and something that breaks it.
+ *
+ * Several rules for one system call are alternatives: the call is allowed when any of them holds.
  */
 #pragma once
 
@@ -9,7 +11,7 @@
 
 enum seccomp_test {
 	SECCOMP_ANY, /* no condition on arguments */
-	SECCOMP_ARG_EQ, /* argument `arg` equals `value` */
+	SECCOMP_ARG_EQ, /* argument `arg` equals `value`, all 64 bits */
 	SECCOMP_ARG_MASKED_ZERO, /* argument `arg` & value == 0 */
 };
 

@@ -28,6 +28,12 @@ enum boot_protocol {
 	BOOT_LINUX_32, /* 32-bit entry at load, rsi = zero page, paging off */
 };
 
+/* The GDT that boot_load() leaves at LAYOUT_GDT: flat ring-0 segments, L or D bit by protocol. */
+#define BOOT_SELECTOR_CODE 0x10u
+#define BOOT_SELECTOR_DATA 0x18u
+#define BOOT_SELECTOR_TSS 0x20u
+#define BOOT_GDT_SIZE 0x30u /* bytes: its limit is one less */
+
 /* What the first vCPU starts with; machine/vcpu.c turns it into registers. */
 struct boot_entry {
 	enum boot_protocol protocol;
@@ -40,6 +46,8 @@ struct boot_entry {
  * @error: room for one line that names the flag and the reason, like
  *	   "--kernel: ELF segment 2 lies outside guest memory"; set when non-zero is returned
  * @error_len: bytes of @error
+ *
+ * BOOT_LINUX_64 also finds a PML4 at LAYOUT_BOOT_PAGE_TABLES that maps the first 4 GiB to itself.
  *
  * Return: 0; -EINVAL for unusable input; -errno of reading the files.
  * Context: core, one thread; guest memory is all zero before.

@@ -3,11 +3,13 @@
  * The core's end of one device: the channel to its process, the cached config space, the device
  * page, and the promise that no vCPU waits for that process beyond a deadline.
  *
- * States:  EMPTY -> STARTING (channel given) -> READY (sealed) -> FAILED (condemned or dead).
- * The event-loop thread receives; vCPU threads send requests under the link's lock and sleep on
- * its condition until the reply or the deadline. Whatever the device process does wrong ends in
- * device_link_condemn(): the warden is told, waiting vCPUs are released with an error, and the
- * transport shows DEVICE_NEEDS_RESET to the driver.
+ * States:  EMPTY -> STARTING (channel given) -> READY (sealed) -> FAILED (condemned or dead),
+ * and from FAILED, after a detach, to STARTING again with a successor process.
+ *
+ * Whatever the device process does wrong ends like device_link_condemn(): waiting vCPUs are
+ * released with an error, the channel is cut, and the event loop makes the failed() upcall, whose
+ * owner tells the warden and shows DEVICE_NEEDS_RESET to the driver. device_link.c explains why
+ * no thread can wait for ever.
  */
 #pragma once
 
@@ -24,18 +26,22 @@
 
 enum device_link_state {
 	DEVICE_LINK_EMPTY,
-	DEVICE_LINK_STARTING,
+	DEVICE_LINK_STARTING, /* also while a successor takes over an active device */
 	DEVICE_LINK_READY,
 	DEVICE_LINK_FAILED,
 };
 
 enum device_link_result {
 	DEVICE_LINK_GONE = 1, /* failed, condemned or timed out: the device is not usable */
+	DEVICE_LINK_REFUSED = 2, /* the device lives and said no: the driver has to reset it */
 };
 
 struct device_link;
 
-/* Upcalls, all on the event-loop thread, without the link's lock. */
+/*
+ * Upcalls, made by device_link_on_readable() and device_link_detach(), so on the event-loop
+ * thread, without the link's lock. They may call anything here but device_link_free().
+ */
 struct device_link_events {
 	void (*ready)(void *ctx, struct device_link *link);
 	void (*failed)(void *ctx, struct device_link *link, const char *reason);
@@ -45,37 +51,62 @@ struct device_link_events {
 /**
  * device_link_new() - one per configured device, before any process exists
  * @gm: guest memory, borrowed, outlives the link
+ * @events: borrowed, outlives the link; every member is set
+ *
+ * Return: 0; -errno of epoll_create1, timerfd_create, pthread initialisation; -ENOMEM.
  */
 int must_check device_link_new(uint32_t slot, enum device_type type,
 			       const struct guest_memory *gm,
 			       const struct device_link_events *events, void *ctx,
 			       struct device_link **ret);
+
+/** device_link_free() - when no other thread uses it any more; takes NULL; Return: NULL */
 struct device_link *device_link_free(struct device_link *link);
 
-/** device_link_attach() - takes the channel fd of a new process; Return: 0; -EBUSY; -errno */
-int must_check device_link_attach(struct device_link *link, int channel_fd, uint32_t generation);
+/**
+ * device_link_attach() - takes the channel @fd of a new process, also on failure
+ * @generation: the incarnation that every message of this process must carry
+ *
+ * The first process, or a successor after device_link_detach(). A successor's HELLO must repeat
+ * its predecessor's; if the device was active it is activated again (ENABLE_QUEUE with resume)
+ * before it counts as READY. The caller has made sure that all I/O of the predecessor is over.
+ * Return: 0; -EBUSY while a process is attached; -errno. Context: event loop.
+ */
+int must_check device_link_attach(struct device_link *link, int fd, uint32_t generation);
 
-/** device_link_detach() - that process is gone: release waiters, become FAILED */
+/**
+ * device_link_detach() - that process is gone: release waiters, close the channel, become FAILED
+ *
+ * Makes the failed() upcall if that has not happened yet. Nothing happens on an EMPTY link.
+ * Context: event loop.
+ */
 void device_link_detach(struct device_link *link, const char *reason);
 
-/** device_link_fd() - the fd to watch for input, -1 while there is no process */
+/**
+ * device_link_fd() - borrow the fd to watch for input; the same one for the link's whole life
+ *
+ * An epoll fd, level-triggered: readable when the device sent something, when a deadline passed,
+ * or when another thread left work for the event loop.
+ */
 int device_link_fd(const struct device_link *link);
 
 /** device_link_on_readable() - event loop: receive and act on at most 16 messages, then return */
 void device_link_on_readable(struct device_link *link);
 
-/** device_link_condemn() - the device broke a rule; any thread */
+/** device_link_condemn() - the device broke a rule; any thread; the upcall follows later */
 void device_link_condemn(struct device_link *link, const char *reason);
 
 enum device_link_state device_link_get_state(struct device_link *link);
 uint32_t device_link_slot(const struct device_link *link);
+enum device_type device_link_type(const struct device_link *link);
+const struct guest_memory *device_link_memory(const struct device_link *link);
 
-/* What HELLO said; constant from the first READY on, a successor must say the same. */
+/* What the first HELLO said; constant from then on, a successor must say the same. 0 before. */
 uint64_t device_link_features(struct device_link *link);
 uint32_t device_link_n_queues(struct device_link *link);
 uint32_t device_link_queue_size_max(struct device_link *link);
 
-/** device_link_page() - the device page; NULL before HELLO */
+/** device_link_page() - the device page, mapped until device_link_free(); NULL before HELLO */
 struct device_page *device_link_page(struct device_link *link);
 
 /** device_link_config_read() - from the cached copy; bytes past its end read as 0 */
@@ -92,22 +123,32 @@ struct device_link_queue {
 	bool ready;
 	uint32_t size;
 	uint64_t desc, avail, used;
-	int kick_fd, call_fd; /* borrowed */
+	int kick_fd, call_fd; /* borrowed until the next reset, for a successor */
 };
 
 /**
  * device_link_activate() - DRIVER_OK: send features and all ready queues, wait for the replies
- * Return: 0; DEVICE_LINK_GONE. Context: vCPU thread; at most DEVICE_REQUEST_DEADLINE_MS.
+ * @queues: @n of them, the place is the queue's index; those not ready are left out
+ *
+ * Return: 0; DEVICE_LINK_GONE; DEVICE_LINK_REFUSED.
+ * Context: any thread; at most DEVICE_REQUEST_DEADLINE_MS, after that of a request before it.
  */
 int must_check device_link_activate(struct device_link *link, uint64_t features,
 				    const struct device_link_queue *queues, uint32_t n);
 
 /**
  * device_link_reset() - stop all queues; when it returns 0 the device touches no guest memory
- * Return: 0; DEVICE_LINK_GONE. Context: vCPU thread or event loop; same deadline.
+ *
+ * Costs no message when the device is not active. Whatever it returns, a successor is not
+ * activated by itself.
+ * Return: 0; DEVICE_LINK_GONE. Context: as device_link_activate().
  */
 int must_check device_link_reset(struct device_link *link);
 
-/** device_link_pause(), device_link_resume() - stop and continue all I/O; same rules */
+/**
+ * device_link_pause(), device_link_resume() - stop and continue all I/O; same rules as reset
+ *
+ * Cost no message when the device is paused, or not, already; so one thread at a time calls them.
+ */
 int must_check device_link_pause(struct device_link *link);
 int must_check device_link_resume(struct device_link *link);

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a device program provides (struct device_ops) and what the common code gives it in return.
+ *
+ * device_main() is the only way a device process starts; its order is fixed:
+ *
+ *	DEVICE_START -> ops->open -> HELLO -> SETUP -> memory and device page mapped
+ *	-> sandbox_enter -> ops->start -> sandbox_seal -> READY -> event loop
+ *
+ * One thread. The core's messages are checked against a table per state; a core that breaks it,
+ * or closes the channel, ends the process.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "device-procs/common/virtqueue.h"
+#include "ipc/fdset.h"
+#include "ipc/message.h"
+#include "sandbox/sandbox.h"
+
+struct device;
+struct event_base;
+
+/* What ops->open finds out, before the sandbox. */
+struct device_offer {
+	uint64_t features; /* of the type; common code adds the ring's and VERSION_1 */
+	uint32_t n_queues; /* 1..DEVICE_QUEUES_MAX */
+	uint32_t queue_size_max; /* power of two <= DEVICE_QUEUE_SIZE_MAX */
+	uint32_t config_len;
+	uint8_t config[DEVICE_CONFIG_SPACE_MAX];
+	uint64_t file_size_max; /* RLIMIT_FSIZE, bytes */
+	int keep_fds[FDSET_MAX]; /* the fds that the device keeps open, any order */
+	uint32_t n_keep_fds;
+};
+
+struct device_ops {
+	const char *name; /* "blk" */
+	enum device_type type;
+	const struct sandbox_profile *profile;
+
+	/*
+	 * Before the sandbox: take what it needs from @fds, say what it offers. On failure @text
+	 * (MESSAGE_TEXT_MAX bytes) tells the user why. Should not read what a guest wrote.
+	 */
+	int (*open)(const struct message_device_start *start, struct fdset *fds, void **ret_state,
+		    struct device_offer *ret_offer, char *text);
+
+	/* In the sandbox, before the seal: make what needs system calls that the list lacks. */
+	int (*start)(void *state, struct device *dev, struct event_base *base);
+
+	/* The driver's features are settled; no queue is enabled. */
+	void (*set_features)(void *state, uint64_t features);
+
+	/*
+	 * The driver made chains available in @queue, or may have. Bounded work; when more is left
+	 * it calls device_kick_again(). Return: 0; -errno when the device cannot go on.
+	 */
+	int (*kick)(void *state, uint32_t queue);
+
+	/* The driver wrote to config space; NULL: nothing is writable. */
+	void (*config_written)(void *state, uint32_t offset, uint32_t len, const uint8_t *data);
+};
+
+/** device_virtqueue() - borrow queue @i (< n_queues) */
+struct virtqueue *device_virtqueue(struct device *dev, uint32_t i);
+
+/** device_memory() - borrow guest memory */
+const struct guest_memory *device_memory(const struct device *dev);
+
+/** device_count() - add to one of the counters in the device page */
+void device_count(struct device *dev, enum device_counter c, uint64_t n);
+
+/** device_publish() - flush queue @i and interrupt the driver if it wants that */
+void device_publish(struct device *dev, uint32_t i);
+
+/** device_kick_again() - have ops->kick called for queue @i once other events had their turn */
+void device_kick_again(struct device *dev, uint32_t i);
+
+/** device_queue_broke() - virtqueue_pop() said BROKEN: log it and ask for a reset, once */
+void device_queue_broke(struct device *dev, uint32_t i);
+
+/** device_fail() - the device cannot go on: tell the core, leave the loop, exit 1 */
+void device_fail(struct device *dev, const char *fmt, ...) printf_like(2, 3);
+
+/**
+ * device_main() - run a device program to its end
+ * Return: exit status: 0 the core closed the channel; 1 failure.
+ */
+int device_main(const struct device_ops *ops);

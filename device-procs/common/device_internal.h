@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the common code of a device process: shared by device_*.c only. */
+#pragma once
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "device-procs/common/device.h"
+#include "ipc/channel.h"
+
+enum device_run_state {
+	DEVICE_RUN_IDLE, /* no features yet, or after a reset */
+	DEVICE_RUN_ACTIVE, /* features are set, queues come and go */
+	DEVICE_RUN_N_,
+};
+
+struct device_queue {
+	struct device *dev;
+	uint32_t index;
+	struct virtqueue vq;
+	int kick_fd, call_fd; /* owned; -1 while disabled */
+	struct event kick;
+	bool is_watched; /* kicks are taken: enabled, not paused, not being drained */
+	bool kick_again; /* look at the ring at the next turn of the loop, without a kick */
+	bool asked_reset; /* NEEDS_RESET was sent for it */
+};
+
+/* A request that is answered once nothing is in flight any more. */
+struct device_drain {
+	enum message_type type; /* MESSAGE_NONE: none */
+	uint32_t seq;
+	uint32_t queue; /* DISABLE_QUEUE */
+};
+
+struct device {
+	const struct device_ops *ops;
+	void *state; /* of ops */
+	struct device_offer offer;
+	uint64_t features_offered;
+	struct sandbox_params sandbox; /* parent_pidfd: owned until the sandbox is entered */
+	struct message message; /* the one that is being made or read while starting */
+
+	struct channel *channel;
+	uint32_t generation;
+	struct guest_memory *gm;
+	struct device_page *page;
+
+	struct event_base *base;
+	struct event channel_readable;
+	struct event channel_closed; /* watched while channel_readable is not */
+	struct device_queue *queues; /* offer.n_queues */
+	uint32_t n_kick_again;
+
+	enum device_run_state run;
+	uint64_t features;
+	bool is_paused;
+	struct device_drain drain;
+	bool is_over;
+	int exit_status;
+};
+
+/** device_send() - to the core; a core that does not read or is gone ends the process */
+void device_send(struct device *dev, struct message *m);
+
+/** device_control_init() - watch the channel */
+int must_check device_control_init(struct device *dev);
+
+/** device_control_turn() - once per turn of the loop: is a drain complete? */
+void device_control_turn(struct device *dev);
+
+/** device_queues_new() - all queues, disabled; Return: 0, -ENOMEM */
+int must_check device_queues_new(struct device *dev);
+
+/** device_queue_enable() - takes both fds; Return: 0 or a positive errno value for the reply */
+int must_check device_queue_enable(struct device *dev, const struct message_enable_queue *m,
+				   int kick_fd, int call_fd);
+
+/** device_queue_disable() - nothing of it is in flight; idempotent */
+void device_queue_disable(struct device *dev, uint32_t i);
+
+/** device_queue_watch() - watch the kick fd, and look at the ring once, whatever the fd says */
+void device_queue_watch(struct device *dev, uint32_t i);
+
+/** device_queue_unwatch() - take no further chains from it */
+void device_queue_unwatch(struct device *dev, uint32_t i);
+
+/** device_queues_turn() - once per turn of the loop: the queues that wait for another look */
+void device_queues_turn(struct device *dev);
+
+/** device_queues_in_flight() - chains that were fetched and not given back, in all queues */
+uint32_t device_queues_in_flight(const struct device *dev);

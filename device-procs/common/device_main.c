@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The start of every device process, and its loop. See device.h for the order.
+ *
+ * Until READY the peers are the warden (DEVICE_START, trusted: it could do worse) and the core
+ * (SETUP, checked). The guest is not heard before the loop runs.
+ */
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "device-procs/common/device_internal.h"
+#include "ipc/clock.h"
+#include "ipc/log.h"
+
+#define CHANNEL_FD 3
+#define START_DEADLINE_MS 10000u /* the warden wrote DEVICE_START before it gave the fd away */
+#define SETUP_DEADLINE_MS 60000u /* the core may have to populate all of guest RAM first */
+
+#define RING_FEATURES                                                                             \
+	(VIRTIO_F_INDIRECT_DESC_BIT | VIRTIO_F_EVENT_IDX_BIT | VIRTIO_F_VERSION_1_BIT)
+
+/* Why the start failed, for the user. */
+struct start_failure {
+	char text[MESSAGE_TEXT_MAX];
+};
+
+static int failed(struct start_failure *f, int r, const char *fmt, ...) printf_like(3, 4);
+
+static int failed(struct start_failure *f, int r, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(f->text, sizeof(f->text), fmt, args);
+	va_end(args);
+	return r;
+}
+
+static void log_to_page(void *ctx, enum log_level level, const char *line)
+{
+	device_page_log_write(ctx, level, line);
+}
+
+static int send_message(struct device *dev, struct message *m)
+{
+	int r;
+
+	m->generation = dev->generation;
+	r = channel_send(dev->channel, m, NULL);
+	return r > 0 ? -EPIPE : r;
+}
+
+/* Into dev->message. */
+static int receive(struct device *dev, enum message_type type, uint32_t timeout_ms,
+		   struct fdset *ret_fds, struct start_failure *f)
+{
+	int r = channel_receive_wait(dev->channel, clock_now_ms() + timeout_ms, &dev->message,
+				     ret_fds);
+
+	if (r < 0)
+		return failed(f, r, "%s: %s", message_type_name(type), strerror(-r));
+	if (r == CHANNEL_TIMEOUT)
+		return failed(f, -ETIMEDOUT, "%s did not come in time", message_type_name(type));
+	if (r != 0 || dev->message.type != type)
+		return failed(f, -EPROTO, "%s did not come", message_type_name(type));
+	return 0;
+}
+
+/* DEVICE_START and ops->open. */
+static int open_device(struct device *dev, struct start_failure *f)
+{
+	const struct message_device_start *start = &dev->message.device_start;
+	cleanup_fdset struct fdset fds = FDSET_EMPTY;
+	int r = receive(dev, MESSAGE_DEVICE_START, START_DEADLINE_MS, &fds, f);
+
+	if (r < 0)
+		return r;
+	dev->generation = dev->message.generation;
+	if (start->protocol != PROTOCOL_VERSION)
+		return failed(f, -EPROTO, "DEVICE_START: protocol %u, this program speaks %u",
+			      start->protocol, PROTOCOL_VERSION);
+	if (start->config.type != dev->ops->type)
+		return failed(f, -EPROTO, "DEVICE_START: for another type of device");
+	log_set_level(start->verbosity == 0 ? LOG_LEVEL_WARNING :
+		      start->verbosity == 1 ? LOG_LEVEL_INFO :
+					      LOG_LEVEL_DEBUG);
+	dev->sandbox = (struct sandbox_params){
+		.uid = start->uid, .gid = start->gid, .seccomp_log = start->seccomp_log,
+		.parent_pidfd = fdset_steal(&fds, start->n_fds), /* the last one: message.h */
+	};
+	r = dev->ops->open(start, &fds, &dev->state, &dev->offer, f->text);
+	if (r < 0 && f->text[0] == '\0')
+		return failed(f, r, "%s", strerror(-r));
+	return r;
+}
+
+static int say_hello(struct device *dev, struct start_failure *f)
+{
+	struct message_hello *h = &dev->message.hello;
+	int r;
+
+	dev->message = (struct message){ .type = MESSAGE_HELLO };
+	dev->features_offered = dev->offer.features | RING_FEATURES;
+	h->protocol = PROTOCOL_VERSION;
+	h->type = dev->ops->type;
+	h->features = dev->features_offered;
+	h->n_queues = dev->offer.n_queues;
+	h->queue_size_max = dev->offer.queue_size_max;
+	h->config_len = dev->offer.config_len;
+	memcpy(h->config, dev->offer.config, dev->offer.config_len);
+	r = send_message(dev, &dev->message);
+	return r < 0 ? failed(f, r, "HELLO: %s", strerror(-r)) : 0;
+}
+
+static int map_memory(struct device *dev, struct start_failure *f)
+{
+	cleanup_fdset struct fdset fds = FDSET_EMPTY, regions = FDSET_EMPTY;
+	const struct message_setup *setup = &dev->message.setup;
+	uint32_t i;
+	int r = receive(dev, MESSAGE_SETUP, SETUP_DEADLINE_MS, &fds, f);
+
+	if (r < 0)
+		return r;
+	if (dev->message.generation != dev->generation ||
+	    setup->n_queues != dev->offer.n_queues)
+		return failed(f, -EPROTO, "SETUP: not for this device");
+	r = device_page_map(fds.fds[0], dev->offer.n_queues, &dev->page);
+	if (r < 0)
+		return failed(f, r, "device page: %s", strerror(-r));
+	for (i = 0; i < setup->n_regions; i++) {
+		r = fdset_add(&regions, fdset_steal(&fds, i + 1));
+		if (r < 0)
+			return failed(f, r, "guest memory: %s", strerror(-r));
+	}
+	r = guest_memory_map(setup->regions, setup->n_regions, &regions, &dev->gm);
+	if (r < 0)
+		return failed(f, r, "guest memory: %s", strerror(-r));
+	log_set_sink(log_to_page, dev->page);
+	r = device_queues_new(dev);
+	return r < 0 ? failed(f, r, "queues: %s", strerror(-r)) : 0;
+}
+
+static int compare_int(const void *a, const void *b)
+{
+	int x = *(const int *)a, y = *(const int *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Only the channel, the warden's pidfd and the device's own fds live on. */
+static int close_others(struct device *dev)
+{
+	int keep[FDSET_MAX + 2];
+	size_t n = 0;
+
+	keep[n++] = channel_fd(dev->channel);
+	keep[n++] = dev->sandbox.parent_pidfd;
+	memcpy(keep + n, dev->offer.keep_fds, dev->offer.n_keep_fds * sizeof(keep[0]));
+	n += dev->offer.n_keep_fds;
+	qsort(keep, n, sizeof(keep[0]), compare_int);
+	return sandbox_close_fds(keep, n);
+}
+
+/*
+ * Everything that will ever be open is, but for two eventfds per queue. New fds take the lowest
+ * free number, so this limit allows exactly those, wherever the free numbers are.
+ */
+static uint64_t fd_limit(const struct device *dev)
+{
+	uint64_t n_open = 0, limit;
+	int fd, highest = 0;
+
+	for (fd = 0; fd < (int)dev->ops->profile->max_fds; fd++) {
+		if (fcntl(fd, F_GETFD) < 0)
+			continue;
+		n_open++;
+		highest = fd;
+	}
+	limit = n_open + 2ull * dev->offer.n_queues;
+	return limit > (uint64_t)highest ? limit : (uint64_t)highest + 1;
+}
+
+static int make_event_base(struct device *dev)
+{
+	struct event_config *config = event_config_new();
+
+	if (!config)
+		return -ENOMEM;
+	if (event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV | EVENT_BASE_FLAG_NOLOCK) == 0)
+		dev->base = event_base_new_with_config(config);
+	event_config_free(config);
+	return dev->base ? device_control_init(dev) : -ENOMEM;
+}
+
+static int lock_down(struct device *dev, struct start_failure *f)
+{
+	const struct sandbox_profile *profile = dev->ops->profile;
+	struct sandbox_params *params = &dev->sandbox;
+	const char *step = "";
+	int r = close_others(dev);
+
+	if (r < 0)
+		return failed(f, r, "sandbox: fds: %s", strerror(-r));
+	params->file_size_max = dev->offer.file_size_max;
+	r = sandbox_enter(profile, params, &step);
+	params->parent_pidfd = fd_close(params->parent_pidfd);
+	if (r < 0)
+		return failed(f, r, "sandbox: %s: %s", step, strerror(-r));
+	r = make_event_base(dev);
+	if (r == 0)
+		r = dev->ops->start(dev->state, dev, dev->base);
+	if (r < 0)
+		return failed(f, r, "start: %s", strerror(-r));
+	params->max_fds = fd_limit(dev);
+	r = sandbox_seal(profile, params);
+	return r < 0 ? failed(f, r, "sandbox: seccomp: %s", strerror(-r)) : 0;
+}
+
+static int start(struct device *dev, struct start_failure *f)
+{
+	int r = open_device(dev, f);
+
+	if (r == 0)
+		r = say_hello(dev, f);
+	if (r == 0)
+		r = map_memory(dev, f);
+	if (r == 0)
+		r = lock_down(dev, f);
+	if (r < 0)
+		return r;
+	dev->message = (struct message){ .type = MESSAGE_READY };
+	r = send_message(dev, &dev->message);
+	return r < 0 ? failed(f, r, "READY: %s", strerror(-r)) : 0;
+}
+
+static void loop(struct device *dev)
+{
+	uint64_t *heartbeat = &dev->page->header.heartbeat, n = 0;
+
+	while (!dev->is_over) {
+		__atomic_store_n(heartbeat, ++n, __ATOMIC_RELAXED);
+		if (event_base_loop(dev->base,
+				    dev->n_kick_again ? EVLOOP_NONBLOCK : EVLOOP_ONCE) < 0)
+			device_fail(dev, "event loop: %s", strerror(errno));
+		device_queues_turn(dev);
+		device_control_turn(dev);
+	}
+}
+
+int device_main(const struct device_ops *ops)
+{
+	struct device dev = { .ops = ops };
+	struct start_failure f = { .text = "" };
+	int r = channel_new(CHANNEL_FD, &dev.channel);
+
+	if (r < 0) {
+		fprintf(stderr, "bulkhead-%s: started by the warden only: no channel on fd %d\n",
+			ops->name, CHANNEL_FD);
+		return 1;
+	}
+	r = start(&dev, &f);
+	if (r < 0) {
+		log_error("%s", f.text);
+		dev.message = (struct message){ .type = MESSAGE_DEVICE_FAILED };
+		memcpy(dev.message.failed.text, f.text, sizeof(f.text));
+		(void)send_message(&dev, &dev.message); /* best effort: the core sees the closed channel anyway */
+		return 1;
+	}
+	loop(&dev);
+	/* The kernel takes everything back; a sealed process has few calls left to do it itself. */
+	return dev.exit_status;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One descriptor chain: fetched once, checked in private memory, turned into spans. Device
+ * processes. Hostile input: descriptors and indirect tables, which change under our eyes.
+ */
+#include "device-procs/common/virtqueue.h"
+
+/* VIRTIO 1.2 §2.7.5 */
+#define DESC_F_NEXT 1u
+#define DESC_F_WRITE 2u
+#define DESC_F_INDIRECT 4u
+#define DESC_BYTES 16u
+
+static struct virtqueue_descriptor fetch(const struct virtqueue *vq, uint32_t i)
+{
+	/* Two loads, each of whole fields: nothing is read twice. */
+	uint64_t addr = guest_window_load64(&vq->desc, i * DESC_BYTES);
+	uint64_t rest = guest_window_load64(&vq->desc, i * DESC_BYTES + 8);
+
+	return (struct virtqueue_descriptor){
+		.addr = addr,
+		.len = (uint32_t)rest,
+		.flags = (uint16_t)(rest >> 32),
+		.next = (uint16_t)(rest >> 48),
+	};
+}
+
+/* @is_writing: a writable buffer came before; §2.7.4.2 wants the readable ones first. */
+static const char *add_buffer(const struct virtqueue *vq, struct virtqueue_chain *chain,
+			      const struct virtqueue_descriptor *d, bool *is_writing)
+{
+	bool write = d->flags & DESC_F_WRITE;
+	struct span span;
+
+	if (*is_writing && !write)
+		return "readable buffer after a writable one";
+	*is_writing = write;
+	/* §2.7.5.2: below 2^32 bytes in one chain. Both sums are, so this cannot wrap. */
+	if (d->len > UINT32_MAX - (chain->readable_len + chain->writable_len))
+		return "chain of 2^32 bytes or more";
+	if (write)
+		chain->writable_len += d->len;
+	else
+		chain->readable_len += d->len;
+	if (d->len == 0)
+		return NULL;
+	if (guest_memory_span(vq->gm, gpa(d->addr), d->len,
+			      write ? SPAN_DEVICE_WRITES : SPAN_DEVICE_READS, &span) != 0) {
+		chain->is_bad = true;
+		chain->has_last = chain->has_last && !write;
+		return NULL;
+	}
+	if (write) {
+		chain->last = span;
+		chain->has_last = true;
+	}
+	if (chain->n_spans == chain->n_spans_max) {
+		chain->is_cut = true;
+		return NULL;
+	}
+	chain->spans[chain->n_spans++] = span;
+	chain->n_readable += !write;
+	return NULL;
+}
+
+/* §2.7.5.3: copied whole, before anything of it is looked at. */
+static const char *walk_indirect(struct virtqueue *vq, struct virtqueue_chain *chain,
+				 const struct virtqueue_descriptor *outer, bool *is_writing)
+{
+	uint32_t n = outer->len / DESC_BYTES, i = 0, n_links;
+
+	if (!vq->has_indirect)
+		return "indirect descriptor that was not negotiated";
+	if (outer->flags & DESC_F_NEXT)
+		return "indirect descriptor with a next one";
+	if (outer->len % DESC_BYTES != 0 || n == 0 || n > vq->size)
+		return "indirect table of a bad size";
+	if (guest_memory_read(vq->gm, gpa(outer->addr), vq->table, outer->len) != 0)
+		return "indirect table outside guest memory";
+	for (n_links = 0; n_links < n; n_links++) {
+		const struct virtqueue_descriptor *d = &vq->table[i];
+		const char *fault;
+
+		if (d->flags & DESC_F_INDIRECT)
+			return "nested indirect descriptor";
+		fault = add_buffer(vq, chain, d, is_writing);
+		if (fault || !(d->flags & DESC_F_NEXT))
+			return fault;
+		i = d->next;
+		if (i >= n)
+			return "next index outside the indirect table";
+	}
+	return "loop in an indirect table";
+}
+
+const char *virtqueue_chain_walk(struct virtqueue *vq, uint16_t head,
+				 struct virtqueue_chain *chain)
+{
+	bool is_writing = false;
+	uint32_t i = head, n_links;
+
+	chain->head = head;
+	chain->is_bad = chain->is_cut = chain->has_last = false;
+	chain->n_spans = chain->n_readable = 0;
+	chain->readable_len = chain->writable_len = 0;
+	for (n_links = 0; n_links < vq->size; n_links++) {
+		struct virtqueue_descriptor d = fetch(vq, i);
+		const char *fault;
+
+		if (d.flags & DESC_F_INDIRECT)
+			return walk_indirect(vq, chain, &d, &is_writing);
+		fault = add_buffer(vq, chain, &d, &is_writing);
+		if (fault || !(d.flags & DESC_F_NEXT))
+			return fault;
+		i = d.next;
+		if (i >= vq->size)
+			return "next index outside the queue";
+	}
+	return "loop in a descriptor chain";
+}

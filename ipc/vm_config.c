@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ownership and names of the VM configuration; see vm_config.h. Trusted input. */
+#include "ipc/vm_config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ipc/cleanup.h"
+
+void vm_config_clear(struct vm_config *config)
+{
+	for (uint32_t i = 0; i < config->n_devices && i < VM_DEVICES_MAX; i++) {
+		if (config->devices[i].type == DEVICE_TYPE_BLK)
+			free(config->devices[i].blk.path);
+	}
+	free(config->run_dir);
+	free(config->kernel);
+	free(config->initramfs);
+	free(config->serial_path);
+	free(config->log_file);
+	memset(config, 0, sizeof(*config));
+}
+
+const char *device_type_name(enum device_type type)
+{
+	switch (type) {
+	case DEVICE_TYPE_NET:
+		return "net";
+	case DEVICE_TYPE_BLK:
+		return "blk";
+	case DEVICE_TYPE_CONSOLE:
+		return "console";
+	case DEVICE_TYPE_RNG:
+		return "rng";
+	case DEVICE_TYPE_VSOCK:
+		return "vsock";
+	case DEVICE_TYPE_IOMMU:
+		return "iommu";
+	}
+	return NULL;
+}

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How each VMM is started with the same guest, disk and sandboxing, and what it costs.
+
+Every VMM runs the same probe ELF, with its own sandbox on, its serial port on standard output,
+and no other device than the disk. Polling policies are each program's default and are printed
+with the results.
+"""
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+CGROUP = "/sys/fs/cgroup/cpuacct"
+
+
+class Guest:
+    """What to run: probe, its command line, its disk."""
+
+    def __init__(self, probe, cmdline, disk=None, direct=False, cpus=1, memory_mib=128):
+        self.probe, self.cmdline, self.disk = probe, cmdline, disk
+        self.direct, self.cpus, self.memory_mib = direct, cpus, memory_mib
+
+
+class Vmm:
+    """A program under test. command() returns argv; version() a line for the report."""
+
+    name = ""
+
+    def __init__(self, program):
+        self.program = program
+
+    def version(self):
+        done = subprocess.run([self.program, "--version"], capture_output=True, text=True)
+        return (done.stdout or done.stderr).splitlines()[0]
+
+    def is_vcpu(self, thread):
+        return thread.startswith("vcpu")
+
+
+class Bulkhead(Vmm):
+    name = "bulkhead"
+
+    def command(self, guest, folder):
+        argv = [self.program, "--kernel", guest.probe, "--cmdline", guest.cmdline,
+                "--cpus", f"boot={guest.cpus}", "--memory", f"size={guest.memory_mib}M",
+                "--serial", "tty", "--run-dir", os.path.join(folder, "run")]
+        if guest.disk:
+            argv += ["--disk", f"path={guest.disk}" + (",direct=on" if guest.direct else "")]
+        return argv
+
+
+class CloudHypervisor(Vmm):
+    name = "cloud-hypervisor"
+
+    def command(self, guest, folder):
+        argv = [self.program, "--kernel", guest.probe, "--cmdline", guest.cmdline,
+                "--cpus", f"boot={guest.cpus}", "--memory", f"size={guest.memory_mib}M",
+                "--serial", "tty", "--console", "off", "--seccomp", "true"]
+        if guest.disk:
+            argv += ["--disk", f"path={guest.disk},image_type=raw"
+                     + (",direct=on" if guest.direct else "")]
+        return argv
+
+
+class Firecracker(Vmm):
+    engine = "Sync"
+
+    def __init__(self, program, engine="Sync"):
+        super().__init__(program)
+        self.engine = engine
+        self.name = f"firecracker-{engine.lower()}"
+
+    def is_vcpu(self, thread):
+        return thread.startswith("fc_vcpu")
+
+    def command(self, guest, folder):
+        config = {
+            "boot-source": {"kernel_image_path": guest.probe, "boot_args": guest.cmdline},
+            "machine-config": {"vcpu_count": guest.cpus, "mem_size_mib": guest.memory_mib},
+            "drives": [],
+        }
+        if guest.disk:
+            config["drives"].append({"drive_id": "d0", "path_on_host": guest.disk,
+                                     "is_root_device": False, "is_read_only": False,
+                                     "io_engine": self.engine})
+        path = os.path.join(folder, "firecracker.json")
+        with open(path, "w") as out:
+            json.dump(config, out)
+        return [self.program, "--no-api", "--config-file", path]
+
+
+class Qemu(Vmm):
+    name = "qemu-microvm"
+
+    def is_vcpu(self, thread):
+        return thread.startswith("CPU ")
+
+    def command(self, guest, folder):
+        argv = [self.program, "-M", "microvm,x-option-roms=off,rtc=off,pit=off,pic=off",
+                "-enable-kvm", "-cpu", "host,-arch-capabilities", "-nodefaults", "-no-user-config",
+                "-display", "none", "-no-reboot", "-sandbox", "on", "-serial", "stdio",
+                "-global", "virtio-mmio.force-legacy=false",
+                "-m", str(guest.memory_mib), "-smp", str(guest.cpus),
+                "-kernel", guest.probe, "-append", guest.cmdline,
+                "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+        if guest.disk:
+            argv += ["-object", "iothread,id=io0", "-blockdev",
+                     "driver=file,node-name=d0,aio=io_uring,"
+                     f"filename={guest.disk},cache.direct={'on' if guest.direct else 'off'}",
+                     "-device", "virtio-blk-device,drive=d0,iothread=io0"]
+        return argv
+
+
+class Run:
+    """One VM under measurement, in a CPU accounting group of its own."""
+
+    def __init__(self, vmm, guest):
+        self.vmm = vmm
+        self.folder = tempfile.mkdtemp(prefix="bulkhead-bench-")
+        self.group = os.path.join(CGROUP, os.path.basename(self.folder))
+        self.accounted = os.access(CGROUP, os.W_OK)
+        if self.accounted:
+            os.mkdir(self.group)
+        self.output = b""
+        command = vmm.command(guest, self.folder)
+        self.started = time.monotonic_ns()
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True, preexec_fn=self._join if self.accounted else None)
+
+    def _join(self):
+        with open(os.path.join(self.group, "cgroup.procs"), "w") as procs:
+            procs.write("0")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for _ in range(500):
+            try:
+                if self.accounted:
+                    os.rmdir(self.group)
+                break
+            except OSError:
+                time.sleep(0.01)
+
+    def pids(self):
+        """Every process of this VM."""
+        if self.accounted:
+            with open(os.path.join(self.group, "cgroup.procs")) as procs:
+                return [int(line) for line in procs]
+        return [self.process.pid]
+
+    def threads(self):
+        """(pid, tid, name) of every thread."""
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                for tid in os.listdir(f"/proc/{pid}/task"):
+                    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{tid}/comm") as comm:
+                        yield pid, int(tid), comm.read().strip()
+
+    def pin(self, vcpu_cpu, other_cpu):
+        """vCPU threads to one CPU, every other thread to another (or the same)."""
+        for _, tid, name in self.threads():
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(tid, {vcpu_cpu if self.vmm.is_vcpu(name) else other_cpu})
+
+    def cpu_ns(self):
+        """CPU time so far of everything but the vCPU threads, kernel workers included."""
+        with open(os.path.join(self.group, "cpuacct.usage")) as usage:
+            total = int(usage.read())
+        for pid, tid, name in self.threads():
+            if self.vmm.is_vcpu(name):
+                with contextlib.suppress(OSError), \
+                        open(f"/proc/{pid}/task/{tid}/schedstat") as stat:
+                    total -= int(stat.read().split()[0])
+        return total
+
+    def wait_for(self, text, deadline=60):
+        """Read until @text is in the output; returns CLOCK_MONOTONIC ns of its arrival."""
+        end = time.monotonic() + deadline
+        needle = text.encode()
+        while needle not in self.output:
+            left = end - time.monotonic()
+            ready, _, _ = select.select([self.process.stdout], [], [], max(left, 0))
+            chunk = os.read(self.process.stdout.fileno(), 65536) if ready else b""
+            if not chunk:
+                raise RuntimeError(f"{self.vmm.name}: no {text!r}; output {self.output[-300:]!r}; "
+                                   f"{self.stderr()}")
+            self.output += chunk
+        return time.monotonic_ns()
+
+    def stderr(self):
+        ready, _, _ = select.select([self.process.stderr], [], [], 0)
+        return os.read(self.process.stderr.fileno(), 4096).decode(errors="replace") if ready else ""
+
+    def wait_exit(self, deadline=30):
+        end = time.monotonic() + deadline
+        while self.process.poll() is None and time.monotonic() < end:
+            if select.select([self.process.stdout], [], [], 0.0005)[0]:
+                os.read(self.process.stdout.fileno(), 65536)
+        return self.process.returncode
+
+    def memory(self, guest_mib):
+        """(PSS, USS) bytes of all processes without the mappings of guest RAM."""
+        pss = uss = 0
+        for pid in self.pids():
+            size = 0
+            with open(f"/proc/{pid}/smaps") as smaps:
+                for line in smaps:
+                    key, _, rest = line.partition(":")
+                    if key == "Size":
+                        size = int(rest.split()[0])
+                    elif size >= guest_mib * 1024:
+                        continue
+                    elif key == "Pss":
+                        pss += int(rest.split()[0]) * 1024
+                    elif key in ("Private_Clean", "Private_Dirty"):
+                        uss += int(rest.split()[0]) * 1024
+        return pss, uss

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh
+# The first process of a test guest runs this; `test=NAME` on the command line says what it does.
+# Every line that a test looks at starts with "guest: ".
+
+say() {
+	echo "guest: $*"
+}
+
+# A counter in the first sector of /dev/vdb, so that a test can tell boots apart.
+next_boot() {
+	boot=$(($(dd if=/dev/vdb bs=512 count=1 2>/dev/null | tr -dc 0-9 | head -c 4) + 1))
+	printf '%-512s' "$boot" | dd of=/dev/vdb bs=512 count=1 conv=fsync 2>/dev/null
+	say "boot $boot"
+}
+
+verify() {
+	# one job per CPU, so that every queue is used; block sizes are mixed and odd
+	fio --name=verify --filename=/dev/vdb --rw=randwrite --bsrange=512-64k --blockalign=512 \
+		--size="$1" --offset_increment="$1" --numjobs="$2" --cpus_allowed_policy=split \
+		--cpus_allowed="0-$(($2 - 1))" --ioengine=libaio --iodepth=16 --direct=1 --thread \
+		--fsync=64 --verify=crc32c --verify_fatal=1 --group_reporting >/tmp/fio 2>&1 ||
+		{ cat /tmp/fio; return 1; }
+}
+
+cpus=$(grep -c ^processor /proc/cpuinfo)
+case $(kernel_argument test) in
+boot)
+	say "kernel $(uname -r) cpus $cpus"
+	say "disks $(ls /dev/vd? | tr '\n' ' ')"
+	say "vda $(cat /sys/block/vda/ro) $(cat /sys/block/vda/size) $(head -c 8 /dev/vda)"
+	say "vdb $(cat /sys/block/vdb/ro) $(cat /sys/block/vdb/size)"
+	say "vdc $(cat /sys/block/vdc/ro) $(cat /sys/block/vdc/serial)"
+	dd if=/dev/zero of=/dev/vdc bs=512 count=1 conv=fsync 2>/dev/null && say "vdc was written"
+	say "queues $(ls /sys/block/vdb/mq | wc -l)"
+	verify 3m "$cpus" && say "verified"
+	;;
+discard)
+	blkdiscard -o $((1 << 20)) -l $((1 << 20)) /dev/vdb && say "discarded"
+	blkdiscard -z -o $((3 << 20)) -l $((1 << 20)) /dev/vdb && say "zeroed"
+	;;
+reboot)
+	next_boot
+	[ "$boot" -ge 3 ] || reboot -f
+	;;
+button)
+	say "waiting for the button"
+	dd if=/dev/input/event0 bs=24 count=1 of=/dev/null 2>/dev/null
+	say "pressed"
+	;;
+memory)
+	say "memory $(sed -n 's/MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo)"
+	say "end $(sed -n 's/ *spanned *//p' /proc/zoneinfo | tail -n 1)"
+	;;
+wait)
+	say "waiting"
+	while read -r line; do
+		say "read $line: $(dd if="$line" bs=4096 count=16 iflag=direct 2>&1 | tail -n 1)"
+	done
+	;;
+esac

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Unmodified Debian kernels as guests. Needs a KVM that runs Linux: `run` takes these tests into
+tools/lab where the host has none."""
+
+import os
+import signal
+
+from harness import VM, expect, make_disk, scratch, wait_until
+
+LINUX = True  # for run: needs hardware-like KVM
+SERIES = ("6.1", "6.12+")
+
+
+def artefact(series, what):
+    """Kernels and initramfs that `run` prepared: BULKHEAD_GUEST_6_1_VMLINUX and so on."""
+    return os.environ["BULKHEAD_GUEST_" + series.strip("+").replace(".", "_") + "_" + what]
+
+
+def linux(test, *args, series="6.12+", kernel="BZIMAGE", **kwargs):
+    kwargs.setdefault("memory", "256M")
+    return VM("--initramfs", artefact(series, "INITRAMFS"), *args,
+              kernel=artefact(series, kernel),
+              cmdline=f"console=ttyS0 panic=-1 quiet test={test}", **kwargs)
+
+
+def line_of(vm, start):
+    for line in vm.output.decode(errors="replace").splitlines():
+        if line.startswith("guest: " + start):
+            return line[len("guest: "):].strip()
+    return ""
+
+
+def boot(series, kernel, cpus):
+    with scratch() as folder:
+        root = make_disk(folder, "a.img", 4 << 20, b"BULKHEAD")
+        data = make_disk(folder, "b.img", 16 << 20)
+        fixed = make_disk(folder, "c.img", 1 << 20, b"\x55" * 4096)
+        with linux("boot", "--disk", f"path={root}",
+                   "--disk", f"path={data},num_queues={cpus}",
+                   "--disk", f"path={fixed},readonly=on,serial=fixed-0",
+                   series=series, kernel=kernel, cpus=f"boot={cpus}") as vm:
+            status = vm.wait_exit(240)
+            expect(status == 0, f"exit {status}: {vm.output[-800:]!r} {vm.stderr()}")
+        expect(line_of(vm, "kernel").endswith(f"cpus {cpus}"), f"{vm.output[-800:]!r}")
+        expect(line_of(vm, "kernel").split()[1].startswith(series.strip("+") + "."),
+               line_of(vm, "kernel"))
+        expect(line_of(vm, "vda") == "vda 0 8192 BULKHEAD", line_of(vm, "vda"))
+        expect(line_of(vm, "vdb") == "vdb 0 32768", line_of(vm, "vdb"))
+        expect(line_of(vm, "vdc") == "vdc 1 fixed-0", line_of(vm, "vdc"))
+        expect(line_of(vm, "queues") == f"queues {cpus}", line_of(vm, "queues"))
+        expect(line_of(vm, "verified"), f"fio: {vm.output[-1500:]!r}")
+        with open(fixed, "rb") as image:
+            expect(image.read(4096) == b"\x55" * 4096, "the read-only disk changed")
+
+
+def test_boot_6_1_bzimage_1_vcpu():
+    boot("6.1", "BZIMAGE", 1)
+
+
+def test_boot_6_1_pvh_2_vcpus():
+    boot("6.1", "VMLINUX", 2)
+
+
+def test_boot_6_1_bzimage_2_vcpus():
+    boot("6.1", "BZIMAGE", 2)
+
+
+def test_boot_6_1_pvh_1_vcpu():
+    boot("6.1", "VMLINUX", 1)
+
+
+def test_boot_6_12_bzimage_1_vcpu():
+    boot("6.12+", "BZIMAGE", 1)
+
+
+def test_boot_6_12_bzimage_2_vcpus():
+    boot("6.12+", "BZIMAGE", 2)
+
+
+def test_boot_6_12_pvh_1_vcpu():
+    boot("6.12+", "VMLINUX", 1)
+
+
+def test_boot_6_12_pvh_2_vcpus():
+    boot("6.12+", "VMLINUX", 2)
+
+
+def test_discard_and_write_zeroes_reach_the_image():
+    mib = 1 << 20
+    with scratch() as folder:
+        data = make_disk(folder, "b.img", 8 * mib, b"\xaa" * (8 * mib))
+        before = os.stat(data).st_blocks
+        with linux("discard", "--disk", "path=" + make_disk(folder, "a.img"),
+                   "--disk", f"path={data}") as vm:
+            expect(vm.wait_exit(120) == 0, f"{vm.output[-800:]!r} {vm.stderr()}")
+            expect(line_of(vm, "discarded") and line_of(vm, "zeroed"), f"{vm.output[-800:]!r}")
+        with open(data, "rb") as image:
+            content = image.read()
+        for start, byte in [(0, 0xaa), (1, 0), (2, 0xaa), (3, 0), (4, 0xaa), (7, 0xaa)]:
+            part = content[start * mib:(start + 1) * mib]
+            expect(part == bytes([byte]) * mib, f"MiB {start} is not all {byte:#x}")
+        expect(os.stat(data).st_blocks <= before - mib // 512, "discard freed nothing")
+
+
+def test_reboot_twice():
+    with scratch() as folder:
+        with linux("reboot", "--disk", "path=" + make_disk(folder, "a.img"),
+                   "--disk", "path=" + make_disk(folder, "b.img")) as vm:
+            expect(vm.wait_exit(180) == 0, f"{vm.output[-800:]!r} {vm.stderr()}")
+            for n in (1, 2, 3):
+                expect(f"guest: boot {n}".encode() in vm.output, f"{vm.output[-800:]!r}")
+
+
+def test_power_button():
+    with linux("button") as vm:
+        vm.wait_for("guest: waiting for the button", 120)
+        vm.ctl("power-button")
+        expect(vm.wait_exit(60) == 0, f"{vm.output[-800:]!r} {vm.stderr()}")
+        expect(b"guest: pressed" in vm.output, f"{vm.output[-400:]!r}")
+
+
+def test_sigterm_powers_down():
+    with linux("button") as vm:
+        vm.wait_for("guest: waiting for the button", 120)
+        vm.signal(signal.SIGTERM)
+        expect(vm.wait_exit(60) == 0, f"{vm.output[-800:]!r} {vm.stderr()}")
+
+
+def test_hundred_gibibytes():
+    with linux("memory", memory="100G") as vm:
+        expect(vm.wait_exit(280) == 0, f"{vm.output[-800:]!r} {vm.stderr()}")
+        kib = int(line_of(vm, "memory").split()[1])
+        expect(kib > 96 << 20, f"the guest sees {kib} KiB")
+
+
+def test_dead_disk_does_not_stop_the_other():
+    with scratch() as folder:
+        a, b = make_disk(folder, "a.img"), make_disk(folder, "b.img")
+        with linux("wait", "--disk", f"path={a}", "--disk", f"path={b}", stdin=True) as vm:
+            vm.wait_for("guest: waiting", 120)
+            os.kill(vm.pids()["blk0"], signal.SIGKILL)
+            wait_until(lambda: vm.row("blk0")["state"] == "failed", "blk0 shows as failed")
+            vm.send("/dev/vdb\n")
+            vm.wait_for("guest: read /dev/vdb: 65536 bytes", 60)

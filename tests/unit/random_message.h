@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random messages with valid content, for the tests of codec and channel. The generator is a
+ * fixed sequence per seed, so a failure repeats; tests print the seed.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+#include "ipc/message.h"
+
+static inline uint64_t random_next(uint64_t *state) /* xorshift64*, Vigna 2016 */
+{
+	*state ^= *state >> 12;
+	*state ^= *state << 25;
+	*state ^= *state >> 27;
+	return *state * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+/* One of lo..hi; the ends come up often, because mistakes live there. */
+static inline uint32_t random_in(uint64_t *state, uint32_t lo, uint32_t hi)
+{
+	uint64_t v = random_next(state) >> 16;
+
+	if (v % 8 == 0)
+		return lo;
+	if (v % 8 == 1)
+		return hi;
+	return lo + (uint32_t)((v >> 3) % ((uint64_t)hi - lo + 1));
+}
+
+static inline bool random_bool(uint64_t *state)
+{
+	return random_in(state, 0, 1) != 0;
+}
+
+static inline void random_bytes(uint64_t *state, void *at, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		((uint8_t *)at)[i] = (uint8_t)random_in(state, 0, 255);
+}
+
+/* @cap bytes with the NUL; at least @min characters */
+static inline void random_name(uint64_t *state, char *at, uint32_t min, uint32_t cap)
+{
+	static const char alphabet[] = "abcxyzABCXYZ0123456789._-";
+	uint32_t len = random_in(state, min, cap - 1);
+
+	for (uint32_t i = 0; i < len; i++)
+		at[i] = alphabet[random_in(state, 0, i == 0 ? 21 : 24)];
+}
+
+static inline void random_text(uint64_t *state, char *at, uint32_t cap)
+{
+	uint32_t len = random_in(state, 0, cap - 1);
+
+	for (uint32_t i = 0; i < len; i++)
+		at[i] = (char)random_in(state, ' ', '~');
+}
+
+static inline enum device_type random_device_type(uint64_t *state)
+{
+	static const enum device_type types[] = {
+		DEVICE_TYPE_NET, DEVICE_TYPE_BLK,   DEVICE_TYPE_CONSOLE,
+		DEVICE_TYPE_RNG, DEVICE_TYPE_VSOCK, DEVICE_TYPE_IOMMU,
+	};
+
+	return types[random_in(state, 0, ARRAY_LEN(types) - 1)];
+}
+
+static inline void random_device_config(uint64_t *state, struct device_config *c)
+{
+	c->type = random_device_type(state);
+	random_name(state, c->id, 1, sizeof(c->id));
+	if (c->type != DEVICE_TYPE_BLK)
+		return;
+	c->blk.read_only = random_bool(state);
+	c->blk.direct = random_bool(state);
+	c->blk.num_queues = random_in(state, 1, VM_CPUS_MAX);
+	c->blk.queue_size = 1u << random_in(state, 1, 10);
+	random_text(state, c->blk.serial, sizeof(c->blk.serial));
+}
+
+static inline void random_vm_config(uint64_t *state, struct vm_config *c)
+{
+	random_name(state, c->name, 1, sizeof(c->name));
+	random_text(state, c->cmdline, sizeof(c->cmdline));
+	c->n_cpus = random_in(state, 1, VM_CPUS_MAX);
+	c->memory_size = (uint64_t)random_in(state, 1, UINT32_MAX) * GUEST_PAGE_SIZE;
+	c->memory_hugepages = random_bool(state);
+	c->memory_prefault = random_bool(state);
+	c->serial = random_in(state, SERIAL_OFF, SERIAL_FILE);
+	c->n_devices = random_in(state, 0, VM_DEVICES_MAX);
+	for (uint32_t i = 0; i < c->n_devices; i++)
+		random_device_config(state, &c->devices[i]);
+	c->restart.max = random_in(state, 0, UINT32_MAX);
+	c->restart.window_ms = random_in(state, 0, UINT32_MAX);
+	c->restart.backoff_ms = random_in(state, 0, UINT32_MAX);
+	c->restart.heartbeat_ms = random_in(state, 0, UINT32_MAX);
+	c->allow_weak_sandbox = random_bool(state);
+	c->seccomp_log = random_bool(state);
+	c->verbosity = random_in(state, 0, UINT32_MAX);
+}
+
+static inline void random_device_body(uint64_t *state, struct message *m)
+{
+	if (m->type == MESSAGE_DEVICE_START) {
+		struct message_device_start *s = &m->device_start;
+
+		s->protocol = random_in(state, 0, UINT32_MAX);
+		s->uid = random_in(state, 0, UINT32_MAX - 1);
+		s->gid = random_in(state, 0, UINT32_MAX - 1);
+		s->slot = random_in(state, 0, VM_DEVICES_MAX - 1);
+		s->n_cpus = random_in(state, 1, VM_CPUS_MAX);
+		s->seccomp_log = random_bool(state);
+		s->verbosity = random_in(state, 0, UINT32_MAX);
+		random_device_config(state, &s->config);
+		s->n_fds = random_in(state, 0, FDSET_MAX - 1);
+	} else if (m->type == MESSAGE_HELLO) {
+		struct message_hello *h = &m->hello;
+
+		h->protocol = random_in(state, 0, UINT32_MAX);
+		h->type = random_device_type(state);
+		h->features = random_next(state);
+		h->n_queues = random_in(state, 1, DEVICE_QUEUES_MAX);
+		h->queue_size_max = 1u << random_in(state, 0, 10);
+		h->config_len = random_in(state, 0, DEVICE_CONFIG_SPACE_MAX);
+		random_bytes(state, h->config, h->config_len);
+		h->config_writable_len = random_in(state, 0, DEVICE_CONFIG_SPACE_MAX);
+		random_bytes(state, h->config_writable, h->config_writable_len);
+	} else if (m->type == MESSAGE_CONFIG_CHANGED || m->type == MESSAGE_CONFIG_WRITTEN) {
+		m->config.offset = random_in(state, 0, DEVICE_CONFIG_SPACE_MAX);
+		m->config.len = random_in(state, 0, DEVICE_CONFIG_SPACE_MAX - m->config.offset);
+		random_bytes(state, m->config.data, m->config.len);
+	} else if (m->type == MESSAGE_SETUP) {
+		m->setup.n_queues = random_in(state, 1, DEVICE_QUEUES_MAX);
+		m->setup.n_regions = random_in(state, 1, GUEST_MEMORY_REGIONS_MAX);
+		for (uint32_t i = 0; i < m->setup.n_regions; i++) {
+			m->setup.regions[i].gpa =
+				random_in(state, 0, UINT32_MAX) * (uint64_t)GUEST_PAGE_SIZE;
+			m->setup.regions[i].size =
+				random_in(state, 1, UINT32_MAX) * (uint64_t)GUEST_PAGE_SIZE;
+		}
+	} else if (m->type == MESSAGE_SET_FEATURES) {
+		m->set_features.features = random_next(state);
+	} else if (m->type == MESSAGE_ENABLE_QUEUE) {
+		m->enable_queue.index = random_in(state, 0, DEVICE_QUEUES_MAX - 1);
+		m->enable_queue.size = 1u << random_in(state, 0, 10);
+		m->enable_queue.desc = random_next(state);
+		m->enable_queue.avail = random_next(state);
+		m->enable_queue.used = random_next(state);
+		m->enable_queue.resume = random_bool(state);
+	} else if (m->type == MESSAGE_DISABLE_QUEUE) {
+		m->disable_queue.index = random_in(state, 0, DEVICE_QUEUES_MAX - 1);
+	}
+}
+
+static inline void random_core_body(uint64_t *state, struct message *m)
+{
+	if (m->type == MESSAGE_CORE_START) {
+		m->core_start.protocol = random_in(state, 0, UINT32_MAX);
+		m->core_start.uid = random_in(state, 0, UINT32_MAX - 1);
+		m->core_start.gid = random_in(state, 0, UINT32_MAX - 1);
+		m->core_start.has_initramfs = random_bool(state);
+		m->core_start.has_serial_in = random_bool(state);
+		m->core_start.has_serial_out = random_bool(state);
+		m->core_start.exec_time_ns = random_next(state);
+		random_vm_config(state, &m->core_start.config);
+	} else if (m->type == MESSAGE_CHILD_ADDED || m->type == MESSAGE_CHILD_GONE) {
+		m->child.slot = random_in(state, 0, VM_DEVICES_MAX - 1);
+		m->child.generation = random_in(state, 0, UINT32_MAX);
+		m->child.type = random_device_type(state);
+	} else if (m->type == MESSAGE_GET_COUNTERS) {
+		m->counters.slot = random_in(state, 0, VM_DEVICES_MAX - 1);
+	} else if (m->type == MESSAGE_COUNTERS) {
+		m->counters.slot = random_in(state, 0, VM_DEVICES_MAX - 1);
+		m->counters.n = random_in(state, 0, DEVICE_COUNTERS_MAX);
+		for (uint32_t i = 0; i < m->counters.n; i++)
+			m->counters.values[i] = random_next(state) >> random_in(state, 0, 63);
+	} else if (m->type == MESSAGE_CORE_READY) {
+		m->core_ready.ready_ns = random_next(state);
+	} else if (m->type == MESSAGE_VM_STATE) {
+		m->vm_state.state = random_in(state, 0, VM_STATE_N_ - 1);
+		m->vm_state.value = random_next(state);
+		random_text(state, m->vm_state.text, sizeof(m->vm_state.text));
+	} else if (m->type == MESSAGE_CONDEMN || m->type == MESSAGE_DEVICE_STATE ||
+		   m->type == MESSAGE_LOG) {
+		m->device_event.slot = random_in(state, 0, VM_DEVICES_MAX - 1);
+		if (m->type == MESSAGE_LOG && random_bool(state))
+			m->device_event.slot = MESSAGE_SLOT_CORE;
+		m->device_event.generation = random_in(state, 0, UINT32_MAX);
+		m->device_event.state = random_in(state, 0, DEVICE_STATE_N_ - 1);
+		m->device_event.level = random_in(state, 0, LOG_LEVEL_DEBUG);
+		random_text(state, m->device_event.text, sizeof(m->device_event.text));
+	}
+}
+
+static inline void random_control_reply(uint64_t *state, struct message_control_reply *c)
+{
+	c->result = (int32_t)random_in(state, 0, 4095);
+	random_text(state, c->text, sizeof(c->text));
+	c->more = random_bool(state);
+	random_name(state, c->vm_name, 0, sizeof(c->vm_name));
+	random_text(state, c->vm_state, sizeof(c->vm_state));
+	c->n_cpus = random_in(state, 0, VM_CPUS_MAX);
+	c->memory_size = random_next(state);
+	c->n_processes = random_in(state, 0, CONTROL_PROCESSES_MAX);
+	for (uint32_t i = 0; i < c->n_processes; i++) {
+		struct control_process *p = &c->processes[i];
+
+		random_name(state, p->name, 1, sizeof(p->name));
+		random_text(state, p->role, sizeof(p->role));
+		p->pid = (int32_t)random_in(state, 0, INT32_MAX);
+		random_text(state, p->state, sizeof(p->state));
+		p->restarts = random_in(state, 0, UINT32_MAX);
+		random_text(state, p->last_exit, sizeof(p->last_exit));
+	}
+	c->n_counters = random_in(state, 0, CONTROL_COUNTERS_MAX);
+	for (uint32_t i = 0; i < c->n_counters; i++) {
+		random_name(state, c->counters[i].device, 0, sizeof(c->counters[i].device));
+		random_name(state, c->counters[i].name, 1, sizeof(c->counters[i].name));
+		c->counters[i].value = random_next(state);
+	}
+}
+
+/* Everything that the type does not use is zero, so that two messages compare by memcmp(). */
+static inline void random_message(uint64_t *state, enum message_type type, struct message *m)
+{
+	memset(m, 0, sizeof(*m));
+	m->type = type;
+	m->generation = random_in(state, 0, UINT32_MAX);
+	m->seq = random_in(state, 0, UINT32_MAX);
+	random_device_body(state, m);
+	random_core_body(state, m);
+	if (type == MESSAGE_REPLY) {
+		m->reply.result = (int32_t)random_in(state, 0, 4095);
+		m->reply.value = random_next(state);
+	} else if (type == MESSAGE_DEVICE_FAILED || type == MESSAGE_CORE_FAILED) {
+		random_text(state, m->failed.text, sizeof(m->failed.text));
+	} else if (type == MESSAGE_CONTROL_REQUEST) {
+		m->control_request.protocol = random_in(state, 0, UINT32_MAX);
+		m->control_request.command = random_in(state, 1, CONTROL_N_ - 1);
+		random_name(state, m->control_request.device, 0,
+			    sizeof(m->control_request.device));
+	} else if (type == MESSAGE_CONTROL_REPLY) {
+		random_control_reply(state, &m->control_reply);
+	}
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bulkheadctl: command line, and one function per command. */
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ipc/clock.h"
+#include "tools/bulkheadctl/ctl.h"
+
+#define EXIT_USAGE 2
+
+struct ctl_options {
+	struct ctl_target target;
+	bool json;
+	bool follow; /* log -f */
+	const char *device; /* "" unless given */
+};
+
+struct ctl_command {
+	const char *name;
+	int (*run)(const struct ctl_command *command, struct channel *ch,
+		   const struct ctl_options *options);
+	enum control_command request;
+	bool takes_device;
+};
+
+static uint64_t ctl_deadline(void)
+{
+	return clock_now_ms() + CTL_ANSWER_DEADLINE_MS;
+}
+
+static int run_ps(const struct ctl_command *command, struct channel *ch,
+		  const struct ctl_options *options)
+{
+	struct ctl_process processes[CONTROL_PROCESSES_MAX] = { 0 };
+	struct message_control_reply reply;
+	int r = ctl_request(ch, command->request, "");
+
+	if (r == 0)
+		r = ctl_answer(ch, ctl_deadline(), &reply);
+	if (r != 0)
+		return r;
+	/* Our own connection must not be counted among the warden's fds. */
+	ctl_wait_close(ch);
+	ctl_proc_read(&reply, processes);
+	ctl_print_ps(processes, reply.n_processes, options->json);
+	for (uint32_t i = 0; i < reply.n_processes; i++)
+		ctl_process_clear(&processes[i]);
+	return 0;
+}
+
+static int run_info(const struct ctl_command *command, struct channel *ch,
+		    const struct ctl_options *options)
+{
+	struct message_control_reply reply;
+	int r = ctl_request(ch, command->request, "");
+
+	if (r == 0)
+		r = ctl_answer(ch, ctl_deadline(), &reply);
+	if (r == 0)
+		ctl_print_info(&reply, options->json);
+	return r;
+}
+
+static void add_counters(struct json_object *all, const struct message_control_reply *reply)
+{
+	for (uint32_t i = 0; i < reply->n_counters; i++) {
+		const struct control_counter *c = &reply->counters[i];
+		struct json_object *device;
+
+		if (!json_object_object_get_ex(all, c->device, &device)) {
+			device = json_object_new_object();
+			(void)json_object_object_add(all, c->device, device);
+		}
+		(void)json_object_object_add(device, c->name, json_object_new_uint64(c->value));
+	}
+}
+
+static int run_counters(const struct ctl_command *command, struct channel *ch,
+			const struct ctl_options *options)
+{
+	struct json_object *all = json_object_new_object();
+	struct message_control_reply reply = { .more = true };
+	int r = ctl_request(ch, command->request, options->device);
+
+	while (r == 0 && reply.more) {
+		r = ctl_answer(ch, ctl_deadline(), &reply);
+		if (r != 0)
+			break;
+		add_counters(all, &reply);
+		for (uint32_t i = 0; !options->json && i < reply.n_counters; i++)
+			(void)printf("%-8s %-14s %llu\n", reply.counters[i].device,
+				     reply.counters[i].name,
+				     (unsigned long long)reply.counters[i].value);
+	}
+	if (r == 0 && options->json)
+		(void)puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY));
+	(void)json_object_put(all);
+	return r;
+}
+
+/* "blk0: text" as an object. */
+static struct json_object *log_record_json(const char *text)
+{
+	struct json_object *o = json_object_new_object();
+	const char *colon = strstr(text, ": ");
+	int len = colon != NULL ? (int)(colon - text) : 0;
+
+	(void)json_object_object_add(o, "device", json_object_new_string_len(text, len));
+	(void)json_object_object_add(o, "text",
+				     json_object_new_string(colon != NULL ? colon + 2 : text));
+	return o;
+}
+
+/* The records that there are; with -f also those to come, one JSON document each. */
+static int run_log(const struct ctl_command *command, struct channel *ch,
+		   const struct ctl_options *options)
+{
+	struct json_object *list = json_object_new_array();
+	struct message_control_reply reply;
+	int r = ctl_request(ch, command->request, options->device);
+
+	while (r == 0) {
+		r = ctl_answer(ch, options->follow ? UINT64_MAX : ctl_deadline(), &reply);
+		if (r != 0)
+			break;
+		if (reply.text[0] == '\0') {
+			if (!options->follow)
+				break;
+			continue;
+		}
+		if (!options->json) {
+			(void)puts(reply.text);
+		} else if (options->follow) {
+			struct json_object *o = log_record_json(reply.text);
+
+			(void)puts(json_object_to_json_string(o));
+			(void)json_object_put(o);
+		} else {
+			(void)json_object_array_add(list, log_record_json(reply.text));
+		}
+		(void)fflush(stdout);
+	}
+	if (r == 0 && options->json && !options->follow)
+		(void)puts(json_object_to_json_string_ext(list, JSON_C_TO_STRING_PRETTY));
+	(void)json_object_put(list);
+	return r;
+}
+
+static int run_action(const struct ctl_command *command, struct channel *ch,
+		      const struct ctl_options *options)
+{
+	struct message_control_reply reply;
+	int r = ctl_request(ch, command->request, "");
+
+	if (r == 0)
+		r = ctl_answer(ch, ctl_deadline(), &reply);
+	if (r == 0 && options->json)
+		(void)printf("{ \"%s\": true }\n", command->name);
+	return r;
+}
+
+static const struct ctl_command commands[] = {
+	{ "ps", run_ps, CONTROL_PS, false },
+	{ "info", run_info, CONTROL_INFO, false },
+	{ "counters", run_counters, CONTROL_COUNTERS, true },
+	{ "pause", run_action, CONTROL_PAUSE, false },
+	{ "resume", run_action, CONTROL_RESUME, false },
+	{ "power-button", run_action, CONTROL_POWER_BUTTON, false },
+	{ "reboot", run_action, CONTROL_REBOOT, false },
+	{ "shutdown", run_action, CONTROL_SHUTDOWN, false },
+	{ "log", run_log, CONTROL_LOG, true },
+	{ "restart", NULL, 0, true }, /* named, not built */
+	{ "resume-device", NULL, 0, true },
+	{ "limit", NULL, 0, true },
+};
+
+static const char help[] =
+	"usage: bulkheadctl [--name NAME | --run-dir DIR] [--json] COMMAND\n"
+	"\n"
+	"  ps                 one row per process; everything but name, role, state and restarts\n"
+	"                     is read from /proc\n"
+	"  info               configuration and state\n"
+	"  counters [DEV]     counters of all devices, or of one\n"
+	"  pause, resume      stop the vCPUs, let them go on\n"
+	"  power-button       ask the guest to power off\n"
+	"  reboot             reset the guest\n"
+	"  shutdown           end the VM now, without asking the guest\n"
+	"  log [-f] [DEV]     records of the processes; -f: wait for more\n"
+	"\n"
+	"  --name NAME        the VM's name; not needed while exactly one VM runs\n"
+	"  --run-dir DIR      the VM's run dir\n"
+	"  --json             print one JSON document\n"
+	"  --version, --help\n"
+	"\n"
+	"Exit status: 0 done, 1 the VM is not there or refused, 2 wrong usage.\n";
+
+static int usage(const char *arg, const char *reason)
+{
+	(void)ctl_fail("%s: %s", arg, reason);
+	return EXIT_USAGE;
+}
+
+static const struct ctl_command *find_command(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	}
+	return NULL;
+}
+
+/* "--name X" and "--name=X"; Return: 0 taken; -1 not this option; EXIT_USAGE. */
+static int parse_value(const char *name, char *argv[], int *at, const char **ret)
+{
+	size_t len = strlen(name);
+	const char *arg = argv[*at];
+
+	if (strncmp(arg, name, len) != 0 || (arg[len] != '\0' && arg[len] != '='))
+		return -1;
+	if (*ret != NULL)
+		return usage(name, "given twice");
+	*ret = arg[len] == '=' ? arg + len + 1 : argv[++*at];
+	if (*ret == NULL || **ret == '\0')
+		return usage(name, "missing value");
+	return 0;
+}
+
+/* Return: 0; EXIT_USAGE; -1: help or version was printed. */
+static int parse(char *argv[], struct ctl_options *o, const struct ctl_command **ret_command)
+{
+	const struct ctl_command *command = NULL;
+
+	for (int at = 1; argv[at] != NULL; at++) {
+		const char *arg = argv[at];
+		int r = parse_value("--name", argv, &at, &o->target.name);
+
+		if (r < 0)
+			r = parse_value("--run-dir", argv, &at, &o->target.run_dir);
+		if (r > 0)
+			return r;
+		if (r == 0)
+			continue;
+		if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
+			(void)fputs(help, stdout);
+			return -1;
+		}
+		if (strcmp(arg, "--version") == 0) {
+			(void)printf("bulkheadctl %s\n", BULKHEAD_VERSION);
+			return -1;
+		}
+		if (strcmp(arg, "--json") == 0) {
+			o->json = true;
+		} else if (strcmp(arg, "-f") == 0 && command != NULL && command->run == run_log) {
+			o->follow = true;
+		} else if (arg[0] == '-') {
+			return usage(arg, "unknown option");
+		} else if (command == NULL) {
+			command = find_command(arg);
+			if (command == NULL)
+				return usage(arg, "unknown command");
+			if (command->run == NULL)
+				return usage(arg, "not supported yet");
+		} else if (command->takes_device && o->device[0] == '\0') {
+			o->device = arg;
+		} else {
+			return usage(arg, "unexpected argument");
+		}
+	}
+	if (command == NULL)
+		return usage("COMMAND", "missing, see --help");
+	if (o->target.name != NULL && o->target.run_dir != NULL)
+		return usage("--run-dir", "not together with --name");
+	if (o->target.name != NULL && strchr(o->target.name, '/') != NULL)
+		return usage("--name", "must not contain a slash, see --run-dir");
+	*ret_command = command;
+	return 0;
+}
+
+int main(int argc, char *argv[])
+{
+	struct ctl_options options = { .device = "" };
+	const struct ctl_command *command;
+	struct channel *channel;
+	int r;
+
+	(void)argc;
+	r = parse(argv, &options, &command);
+	if (r != 0)
+		return r < 0 ? 0 : r;
+	r = ctl_connect(&options.target, &channel);
+	if (r != 0)
+		return r;
+	r = command->run(command, channel, &options);
+	(void)channel_free(channel);
+	return r;
+}

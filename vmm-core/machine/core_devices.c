@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The core's view of its device processes: links, registers, eventfds, and what the warden is told.
+ *
+ * Event-loop thread. Hostile: log records and counters in the device pages, and every upcall in
+ * the sense that a device process decides when it comes.
+ */
+#include <string.h>
+
+#include "ipc/clock.h"
+#include "vmm-core/machine/core.h"
+#include "vmm-core/machine/layout.h"
+
+#define VIRTIO_MMIO_QUEUE_NOTIFY 0x50u /* VIRTIO 1.2 §4.2.2 */
+
+static uint32_t core_slot_number(const struct core_slot *slot)
+{
+	return (uint32_t)(slot - slot->core->slots);
+}
+
+static const char *core_slot_id(const struct core_slot *slot)
+{
+	return slot->core->config.devices[core_slot_number(slot)].id;
+}
+
+static void core_slot_send(struct core_slot *slot, enum message_type type, enum device_state state,
+			   enum log_level level, const char *text)
+{
+	struct message m = {
+		.type = type,
+		.generation = slot->generation,
+		.device_event = {
+			.slot = core_slot_number(slot),
+			.generation = slot->generation,
+			.state = state,
+			.level = level,
+		},
+	};
+
+	memcpy(m.device_event.text, text, strnlen(text, sizeof(m.device_event.text) - 1));
+	core_send(slot->core, &m);
+}
+
+static void core_slot_tell(struct core_slot *slot, enum device_state state)
+{
+	if (slot->told == state)
+		return;
+	slot->told = state;
+	core_slot_send(slot, MESSAGE_DEVICE_STATE, state, LOG_LEVEL_INFO, "");
+}
+
+/** core_slot_forward_log() - a device can write without end, so only a ring full at a time */
+static void core_slot_forward_log(struct core_slot *slot)
+{
+	const struct device_page *page = device_link_page(slot->link);
+	enum log_level level;
+	char line[LOG_LINE_MAX];
+
+	if (!page)
+		return;
+	for (uint32_t i = 0; i < DEVICE_LOG_RECORDS; i++) {
+		if (!device_page_log_read(page, &slot->log_cursor, &level, line))
+			return;
+		core_slot_send(slot, MESSAGE_LOG, slot->told, level, line);
+	}
+}
+
+static void on_device_ready(void *ctx, struct device_link *link)
+{
+	(void)link;
+	core_slot_tell(ctx, DEVICE_STATE_READY);
+}
+
+static void on_device_failed(void *ctx, struct device_link *link, const char *reason)
+{
+	struct core_slot *slot = ctx;
+	struct core *core = slot->core;
+
+	(void)link;
+	core_slot_forward_log(slot); /* its last words explain the reason */
+	if (!slot->is_dead)
+		core_slot_send(slot, MESSAGE_CONDEMN, DEVICE_STATE_FAILED, LOG_LEVEL_ERROR, reason);
+	if (core->state == CORE_STARTING)
+		core_fail(core, "%s: %s", core_slot_id(slot), reason);
+	core_slot_tell(slot, DEVICE_STATE_FAILED);
+	if (slot->mmio)
+		virtio_mmio_needs_reset(slot->mmio);
+}
+
+static void on_device_config_changed(void *ctx, struct device_link *link)
+{
+	struct core_slot *slot = ctx;
+
+	(void)link;
+	if (slot->mmio)
+		virtio_mmio_config_changed(slot->mmio);
+}
+
+static const struct device_link_events core_link_events = {
+	.ready = on_device_ready,
+	.failed = on_device_failed,
+	.config_changed = on_device_config_changed,
+};
+
+static void on_link_readable(evutil_socket_t fd, short what, void *ctx)
+{
+	struct core_slot *slot = ctx;
+
+	(void)fd;
+	(void)what;
+	device_link_on_readable(slot->link);
+}
+
+static void core_slot_open(struct core_slot *slot, enum device_type type)
+{
+	struct core *core = slot->core;
+	int r = device_link_new(core_slot_number(slot), type, core->machine.gm, &core_link_events,
+				slot, &slot->link);
+
+	if (r < 0)
+		core_fail(core, "%s: %s", core_slot_id(slot), strerror(-r));
+	slot->event = event_new(core->base, device_link_fd(slot->link), EV_READ | EV_PERSIST,
+				on_link_readable, slot);
+	if (!slot->event || event_add(slot->event, NULL) < 0)
+		core_fail(core, "%s: no room for its event", core_slot_id(slot));
+}
+
+void core_devices_open(struct core *core)
+{
+	for (uint32_t i = 0; i < VM_DEVICES_MAX; i++) {
+		core->slots[i] = (struct core_slot){ .core = core, .call_fd = -1 };
+		memset(core->slots[i].kick_fds, 0xff, sizeof(core->slots[i].kick_fds)); /* all -1 */
+		if (i < core->config.n_devices)
+			core_slot_open(&core->slots[i], core->config.devices[i].type);
+	}
+}
+
+static bool core_devices_are_ready(struct core *core)
+{
+	for (uint32_t i = 0; i < core->config.n_devices; i++) {
+		if (device_link_get_state(core->slots[i].link) != DEVICE_LINK_READY)
+			return false;
+	}
+	return true;
+}
+
+void core_devices_wait(struct core *core)
+{
+	/* A link watches its own deadline; ours is for a process that never came. */
+	uint64_t deadline_ms = clock_now_ms() + DEVICE_START_DEADLINE_MS + 1000u;
+
+	while (!core_devices_are_ready(core)) {
+		if (clock_now_ms() >= deadline_ms)
+			core_fail(core, "core: the warden has not started every device in time");
+		(void)event_base_loop(core->base, EVLOOP_ONCE); /* the tick bounds its wait */
+	}
+}
+
+static void core_slot_wire(struct core_slot *slot)
+{
+	uint32_t number = core_slot_number(slot), n_queues = device_link_n_queues(slot->link);
+	uint64_t base = layout_virtio_mmio_base(number);
+	struct core *core = slot->core;
+	struct machine *machine = &core->machine;
+	int r;
+
+	slot->call_fd = core_eventfd(core);
+	r = machine_connect_irq(machine, slot->call_fd, layout_virtio_mmio_gsi(number));
+	for (uint32_t i = 0; i < n_queues && r == 0; i++) {
+		slot->kick_fds[i] = core_eventfd(core);
+		r = machine_connect_notify(machine, slot->kick_fds[i],
+					   base + VIRTIO_MMIO_QUEUE_NOTIFY, i);
+	}
+	if (r < 0)
+		core_fail(core, "%s: %s", core_slot_id(slot), machine->error);
+	r = virtio_mmio_new(slot->link, slot->kick_fds, slot->call_fd, &slot->mmio);
+	if (r == 0)
+		r = io_bus_add(&machine->memory, base, LAYOUT_VIRTIO_MMIO_SIZE, &virtio_mmio_io,
+			       slot->mmio);
+	if (r < 0)
+		core_fail(core, "%s: %s", core_slot_id(slot), strerror(-r));
+}
+
+/* A slot without a device says so (VIRTIO 1.2 §4.2.2.1): device id 0, everything else reads 0. */
+static uint64_t core_absent_read(void *ctx, uint64_t offset, unsigned size)
+{
+	static const uint32_t identity[] = { 0x74726976 /* "virt" */, 2 /* version */, 0, 0 };
+
+	(void)ctx;
+	if (size == 4 && offset % 4 == 0 && offset / 4 < ARRAY_LEN(identity))
+		return identity[offset / 4];
+	return 0;
+}
+
+static const struct io_handler core_absent_io = { .read = core_absent_read };
+
+void core_devices_wire(struct core *core)
+{
+	for (uint32_t i = 0; i < core->config.n_devices; i++)
+		core_slot_wire(&core->slots[i]);
+	for (uint32_t i = core->config.n_devices; i < LAYOUT_VIRTIO_MMIO_SLOTS; i++) {
+		int r = io_bus_add(&core->machine.memory, layout_virtio_mmio_base(i),
+				   LAYOUT_VIRTIO_MMIO_SIZE, &core_absent_io, NULL);
+
+		if (r < 0)
+			core_fail(core, "core: slot %u: %s", i, strerror(-r));
+	}
+}
+
+void core_devices_reset(struct core *core)
+{
+	for (uint32_t i = 0; i < core->config.n_devices; i++)
+		(void)!virtio_mmio_reset(core->slots[i].mmio); /* failed ones make their upcall */
+}
+
+void core_devices_pause(struct core *core)
+{
+	for (uint32_t i = 0; i < core->config.n_devices; i++)
+		(void)!device_link_pause(core->slots[i].link);
+}
+
+void core_devices_resume(struct core *core)
+{
+	for (uint32_t i = 0; i < core->config.n_devices; i++)
+		(void)!device_link_resume(core->slots[i].link);
+}
+
+static void core_slot_tick(struct core_slot *slot)
+{
+	core_slot_forward_log(slot);
+	if (slot->mmio && device_link_get_state(slot->link) == DEVICE_LINK_READY)
+		core_slot_tell(slot, virtio_mmio_is_active(slot->mmio) ? DEVICE_STATE_ACTIVE :
+									 DEVICE_STATE_READY);
+}
+
+void core_devices_tick(struct core *core)
+{
+	for (uint32_t i = 0; i < core->config.n_devices; i++)
+		core_slot_tick(&core->slots[i]);
+}
+
+void core_device_added(struct core *core, const struct message_child *child, int channel_fd)
+{
+	struct core_slot *slot;
+	int r;
+
+	if (child->slot >= core->config.n_devices ||
+	    child->type != core->config.devices[child->slot].type)
+		core_fail(core, "core: the warden announced a device that was not configured");
+	slot = &core->slots[child->slot];
+	slot->generation = child->generation;
+	slot->is_dead = false;
+	slot->told = DEVICE_STATE_STARTING;
+	r = device_link_attach(slot->link, channel_fd, child->generation);
+	if (r < 0)
+		core_slot_send(slot, MESSAGE_CONDEMN, DEVICE_STATE_FAILED, LOG_LEVEL_ERROR,
+			       strerror(-r));
+}
+
+void core_device_gone(struct core *core, const struct message_child *child)
+{
+	struct core_slot *slot;
+
+	if (child->slot >= core->config.n_devices)
+		core_fail(core, "core: the warden missed a device that was not configured");
+	slot = &core->slots[child->slot];
+	if (slot->generation != child->generation)
+		return; /* an older one */
+	slot->is_dead = true;
+	device_link_detach(slot->link, "its process has ended");
+}
+
+bool core_device_counters(struct core *core, uint32_t slot, struct message_counters *ret)
+{
+	const struct device_page *page;
+
+	if (slot >= core->config.n_devices)
+		return false;
+	page = device_link_page(core->slots[slot].link);
+	if (!page)
+		return false;
+	ret->slot = slot;
+	ret->n = DEVICE_COUNTER_N_;
+	for (uint32_t i = 0; i < ret->n; i++) /* shown to the user, never used as a number */
+		ret->values[i] = __atomic_load_n(&page->header.counters[i], __ATOMIC_RELAXED);
+	return true;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bulkhead-core: owns KVM and guest memory. Started by the warden with nothing but /dev/null on
+ * fds 0 and 1, stderr on 2 and its channel on 3. This file only puts the steps of the start in
+ * their order.
+ *
+ * The order matters: guest memory before the sandbox, because the sandbox limits file sizes;
+ * device processes start while KVM is being set up, so the loop is served in between; threads
+ * before the seal, because afterwards there are no more of either.
+ */
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "sandbox/filters.h"
+#include "vmm-core/machine/core.h"
+
+#define WARDEN_FD 3
+
+/*
+ * vCPUs; per device an epoll, an alarm, a channel, a page, a call and a kick fd for every queue;
+ * the rest: memory, KVM, our own few, and descriptors on their way.
+ */
+#define MAX_FDS (VM_CPUS_MAX + VM_DEVICES_MAX * (5u + DEVICE_QUEUES_MAX) + 64u)
+#define SPARE_FDS 32u /* after the seal: channels of successors, duplicates being sent */
+#define DEVICE_PAGES_MAX (1u << 20) /* bytes of one device page at most, with room */
+
+static const struct sandbox_profile core_profile = {
+	.name = "core",
+	.filter = &core_filter,
+	.max_fds = MAX_FDS,
+	.max_threads = VM_CPUS_MAX + 2, /* vCPUs, event loop, one of KVM's own: see vcpu.c */
+	.fsize_from_params = true,
+};
+
+static void main_create_memory(struct core *core)
+{
+	const struct vm_config *config = &core->config;
+	struct machine *m = &core->machine;
+
+	if (machine_open(m, m->kvm_fd, config->n_cpus, config->memory_size) < 0 ||
+	    machine_create_memory(m, config->memory_size, config->memory_hugepages,
+				  config->memory_prefault) < 0)
+		core_fail(core, "%s", m->error);
+}
+
+static int compare_fds(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+/** main_close_fds() - keep exactly what the warden sent and what was made of it */
+static void main_close_fds(struct core *core)
+{
+	int keep[16] = {
+		channel_fd(core->warden), core->machine.kvm_fd, core->source.kernel_fd,
+		core->source.initramfs_fd, core->uid_lock_fd, core->sandbox.parent_pidfd,
+		core->serial_in_fd, core->serial_out_fd,
+		guest_memory_fd(core->machine.gm, 0), guest_memory_fd(core->machine.gm, 1),
+	};
+	const size_t n = 10;
+	size_t absent = 0;
+	int r;
+
+	qsort(keep, n, sizeof(keep[0]), compare_fds);
+	while (absent < n && keep[absent] < 0)
+		absent++;
+	r = sandbox_close_fds(keep + absent, n - absent);
+	if (r < 0)
+		core_fail(core, "core: closing descriptors: %s", strerror(-r));
+}
+
+/** main_file_size_max() - only a serial port that writes to a file may make one grow */
+static uint64_t main_file_size_max(const struct core *core)
+{
+	struct stat st;
+
+	if (core->serial_out_fd >= 0 && fstat(core->serial_out_fd, &st) == 0 && S_ISREG(st.st_mode))
+		return RLIM_INFINITY;
+	return DEVICE_PAGES_MAX;
+}
+
+static void main_enter_sandbox(struct core *core)
+{
+	const char *step;
+	int r;
+
+	main_close_fds(core);
+	core->sandbox.file_size_max = main_file_size_max(core);
+	r = sandbox_enter(&core_profile, &core->sandbox, &step);
+	if (r < 0)
+		core_fail(core, "core: sandbox: %s: %s", step, strerror(-r));
+	core->sandbox.parent_pidfd = fd_close(core->sandbox.parent_pidfd);
+	core_log_time(core, "the core is in its sandbox");
+}
+
+/** main_highest_fd() - fds are handed out from below, so a search from above is short of work */
+static uint64_t main_highest_fd(void)
+{
+	int fd = (int)MAX_FDS - 1;
+
+	while (fd > 0 && fcntl(fd, F_GETFD) < 0)
+		fd--;
+	return (uint64_t)fd;
+}
+
+static void main_seal(struct core *core)
+{
+	int r = vcpus_start(&core->machine.vcpus);
+
+	if (r < 0)
+		core_fail(core, "--cpus: the vCPU threads: %s", strerror(-r));
+	/* The VM has all it will ever get: nothing of /dev/kvm itself is needed any more. */
+	core->machine.kvm_fd = fd_close(core->machine.kvm_fd);
+	core->sandbox.max_fds = main_highest_fd() + 1 + SPARE_FDS;
+	r = sandbox_seal(&core_profile, &core->sandbox);
+	if (r < 0)
+		core_fail(core, "core: sandbox: seccomp: %s", strerror(-r));
+}
+
+int main(void)
+{
+	static struct core core; /* zero, so that half a megabyte need not be in the file */
+
+	(void)signal(SIGPIPE, SIG_IGN); /* COM1's reader may go away; write() tells */
+	(void)mallopt(M_ARENA_MAX, 1); /* vCPU threads allocate next to nothing */
+
+	core_open_warden(&core, WARDEN_FD);
+	core_wait_start(&core);
+	log_set_level(core.config.verbosity == 0 ? LOG_LEVEL_WARNING :
+		      core.config.verbosity == 1 ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG);
+	main_create_memory(&core);
+	main_enter_sandbox(&core);
+
+	core_open_loop(&core);
+	core_devices_open(&core);
+	core_build(&core);
+	core_devices_wait(&core);
+	core_devices_wire(&core);
+	core_log_time(&core, "all devices are ready");
+
+	main_seal(&core);
+	core_log_time(&core, "the core is sealed");
+	core_run(&core);
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of struct device_link, shared by device_link.c (life, receiving), device_hello.c
+ * (start of a process), device_request.c (requests and waiting) and device_config.c (config space).
+ * Unit tests use it to shorten the deadlines; nobody else includes it.
+ *
+ * Functions named link_*() want link->lock held.
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "vmm-core/transport/device_link.h"
+
+#define LINK_RECEIVE_BUDGET 16u /* messages per device_link_on_readable() */
+
+/*
+ * Messages that nobody asked for, per second. A device sends one per change of its config space,
+ * so a handful per minute is normal; more than this only costs the core time.
+ */
+#define LINK_UNSOLICITED_MAX 64u
+#define LINK_UNSOLICITED_WINDOW_MS 1000u
+
+/* States of the message table; device_link_get_state() shows the coarser public ones. */
+enum link_phase {
+	LINK_EMPTY, /* never had a process */
+	LINK_WAIT_HELLO,
+	LINK_WAIT_READY, /* SETUP was sent */
+	LINK_RESUMING, /* a successor is being activated as its predecessor was */
+	LINK_READY,
+	LINK_FAILED,
+};
+
+/* Upcalls that device_link_on_readable() still has to make. */
+#define LINK_PENDING_READY 0x1u
+#define LINK_PENDING_CONFIG 0x2u
+#define LINK_PENDING_FAILED 0x4u
+
+/* What a successor has to be told to continue where its predecessor stopped. */
+struct link_activation {
+	bool active; /* between a successful activation and the next reset */
+	uint64_t features;
+	uint32_t n;
+	struct device_link_queue queues[DEVICE_QUEUES_MAX]; /* fds borrowed */
+};
+
+/* Requests on their way: answered in the order they were sent, under one deadline. */
+struct link_batch {
+	bool busy; /* somebody owns the batch; others wait for their turn */
+	uint32_t expect_seq; /* of the next reply */
+	uint32_t n_left; /* replies outstanding */
+	int32_t error; /* the first refusal, a positive errno value */
+};
+
+struct link_config {
+	uint32_t len;
+	uint32_t generation;
+	bool written; /* by the driver, since the last reset */
+	uint8_t now[DEVICE_CONFIG_SPACE_MAX]; /* what the driver reads */
+	uint8_t device[DEVICE_CONFIG_SPACE_MAX]; /* what the device said; written bytes return to it */
+	uint8_t writable[DEVICE_CONFIG_SPACE_MAX]; /* 0xff: by the driver */
+};
+
+struct device_link {
+	/* Constant after device_link_new(). */
+	uint32_t slot;
+	enum device_type type;
+	const struct guest_memory *gm;
+	const struct device_link_events *events;
+	void *ctx;
+	uint32_t request_deadline_ms;
+	uint32_t start_deadline_ms;
+	int epoll_fd; /* device_link_fd(): becomes readable for the channel and the alarm */
+	int alarm_fd; /* timerfd: the deadline below, or "at once" when another thread has news */
+
+	pthread_mutex_t lock; /* protects all below; never held over anything that can block */
+	pthread_cond_t cond; /* the batch or the pump was given up, or the link failed */
+
+	enum link_phase phase;
+	uint32_t epoch; /* counts failures: a waiter that sees another value is released */
+	uint32_t generation;
+	struct channel *channel; /* from attach to detach */
+	bool pumping; /* a requester polls the channel; nobody else receives meanwhile */
+	uint64_t deadline_ms; /* for READY, or for the replies of LINK_RESUMING; 0: none */
+	uint32_t pending; /* LINK_PENDING_* */
+	char reason[MESSAGE_TEXT_MAX]; /* why it FAILED */
+	uint64_t unsolicited_since_ms;
+	uint32_t n_unsolicited;
+
+	uint32_t next_seq;
+	struct link_batch batch;
+	struct link_activation activation;
+	bool touched; /* this process was told something that a reset has to undo */
+	bool paused;
+
+	/* What the first HELLO said, which every successor must repeat. */
+	bool identified;
+	uint64_t features;
+	uint32_t n_queues;
+	uint32_t queue_size_max;
+	struct device_page *page; /* outlives the processes */
+	int page_fd;
+	struct link_config config;
+};
+
+/* device_link.c */
+
+/** link_fail() - become FAILED once: release waiters, cut the channel, leave the upcall pending */
+void link_fail(struct device_link *link, const char *fmt, ...) printf_like(2, 3);
+
+/** link_raise() - leave an upcall for the event loop and wake it; any thread */
+void link_raise(struct device_link *link, uint32_t pending);
+
+/** link_set_deadline() - the event loop fails the link at @deadline_ms; 0: no deadline */
+void link_set_deadline(struct device_link *link, uint64_t deadline_ms);
+
+/** link_message() - an empty message of @type with the current generation and no seq */
+struct message link_message(const struct device_link *link, enum message_type type);
+
+/** link_send() - send or fail the link; Return: 0; DEVICE_LINK_GONE */
+int must_check link_send(struct device_link *link, const struct message *m,
+			 const struct fdset *fds);
+
+/** link_receive() - act on at most LINK_RECEIVE_BUDGET messages, without waiting */
+void link_receive(struct device_link *link);
+
+/** link_is_up() - may requests and config writes be sent? */
+static inline bool link_is_up(const struct device_link *link)
+{
+	return link->phase == LINK_READY || link->phase == LINK_RESUMING;
+}
+
+/* device_hello.c: handlers of the message table */
+int link_on_hello(void *ctx, const struct message *m, struct fdset *fds);
+int link_on_ready(void *ctx, const struct message *m, struct fdset *fds);
+
+/** device_hello_check() - pure; Return: NULL when acceptable, else what is wrong with it */
+const char *device_hello_check(const struct message_hello *hello, enum device_type type);
+
+/** device_hello_features() - pure: the part of the offered bits that the driver gets to see */
+uint64_t device_hello_features(uint64_t offered);
+
+/* device_request.c */
+int link_on_reply(void *ctx, const struct message *m, struct fdset *fds);
+
+/** link_resume_begin() - activate a successor as its predecessor was; replies arrive later */
+void link_resume_begin(struct device_link *link);
+
+/* device_config.c */
+int link_on_config_changed(void *ctx, const struct message *m, struct fdset *fds);
+
+/** link_config_adopt() - take the config space of a checked HELLO */
+void link_config_adopt(struct device_link *link, const struct message_hello *hello);
+
+/** link_config_replay() - tell a successor what the driver wrote; Return: 0; DEVICE_LINK_GONE */
+int must_check link_config_replay(struct device_link *link);
+
+/** link_config_reset() - forget what the driver wrote */
+void link_config_reset(struct device_link *link);

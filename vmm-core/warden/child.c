@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Child processes by pidfd. Runs in the warden. */
+#include "vmm-core/warden/child.h"
+
+#include <event2/event.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "ipc/clock.h"
+
+#define CHILD_KMSG_RECORDS 4096 /* bound on the search for an audit record */
+
+void child_init(struct child *child, const char *name, const char *role, uint32_t slot)
+{
+	*child = (struct child){ .slot = slot, .pidfd = -1, .state = DEVICE_STATE_STARTING };
+	(void)snprintf(child->name, sizeof(child->name), "%s", name);
+	(void)snprintf(child->role, sizeof(child->role), "%s", role);
+}
+
+void child_kill(const struct child *child)
+{
+	if (child->pidfd >= 0)
+		(void)syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0);
+}
+
+void child_describe_exit(int code, int status, int syscall, char *ret, size_t size)
+{
+	const char *name;
+
+	if (code == CLD_EXITED) {
+		(void)snprintf(ret, size, "exit %d", status);
+		return;
+	}
+	if (status == SIGSYS) {
+		if (syscall >= 0)
+			(void)snprintf(ret, size, "SIGSYS (seccomp: system call %d)", syscall);
+		else
+			(void)snprintf(ret, size, "SIGSYS (seccomp: system call unknown)");
+		return;
+	}
+	name = sigabbrev_np(status);
+	if (name != NULL)
+		(void)snprintf(ret, size, "SIG%s", name);
+	else
+		(void)snprintf(ret, size, "signal %d", status);
+}
+
+/* The number behind "@key=" in an audit record, -1 when there is none. */
+static long child_audit_field(const char *record, const char *key)
+{
+	const char *at = strstr(record, key);
+	char *end;
+	long v;
+
+	if (at == NULL)
+		return -1;
+	at += strlen(key);
+	v = strtol(at, &end, 10);
+	return end == at || v < 0 || v > 0x7fffffff ? -1 : v;
+}
+
+int child_audit_syscall(pid_t pid)
+{
+	cleanup_fd int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	char record[2048];
+	int found = -1;
+
+	if (fd < 0)
+		return -1;
+	for (int i = 0; i < CHILD_KMSG_RECORDS; i++) {
+		ssize_t n = read(fd, record, sizeof(record) - 1);
+
+		if (n < 0 && errno == EPIPE)
+			continue; /* overwritten while we read: go on with the next one */
+		if (n <= 0)
+			break;
+		record[n] = '\0';
+		/* AUDIT_SECCOMP is 1326; the last matching record counts, pids are reused. */
+		if (strstr(record, "type=1326 ") != NULL &&
+		    child_audit_field(record, " pid=") == pid)
+			found = (int)child_audit_field(record, " syscall=");
+	}
+	return found;
+}
+
+bool child_reap(struct child *child)
+{
+	siginfo_t info = { 0 };
+	char words[CHILD_LAST_EXIT_MAX];
+	int syscall = -1;
+
+	if (child->pidfd < 0)
+		return true;
+	if (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0)
+		return false;
+	if (info.si_code != CLD_EXITED && info.si_status == SIGSYS)
+		syscall = child_audit_syscall(child->pid);
+	child_describe_exit(info.si_code, info.si_status, syscall, words, sizeof(words));
+	(void)snprintf(child->last_exit, sizeof(child->last_exit), "%s",
+		       child->condemned[0] != '\0' ? child->condemned : words);
+	if (child->event != NULL) {
+		(void)event_del(child->event);
+		event_free(child->event);
+		child->event = NULL;
+	}
+	child->pidfd = fd_close(child->pidfd);
+	child->pid = 0;
+	return true;
+}
+
+int child_wait(struct child *child, uint64_t deadline_ms)
+{
+	child_kill(child);
+	while (!child_reap(child)) {
+		struct pollfd p = { .fd = child->pidfd, .events = POLLIN };
+		int left = clock_left_ms(deadline_ms);
+
+		if (left == 0)
+			return -ETIMEDOUT;
+		(void)poll(&p, 1, left);
+	}
+	return 0;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One child process as the warden sees it: a pidfd, what it is called, how it ended.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "ipc/message.h"
+
+struct event;
+
+#define CHILD_LAST_EXIT_MAX sizeof(((struct control_process *)0)->last_exit)
+
+struct child {
+	char name[VM_ID_MAX]; /* "core", "blk0" */
+	char role[16]; /* "core", "blk" */
+	uint32_t slot; /* devices only */
+	uint32_t generation; /* incarnation; the first is 1 */
+	pid_t pid; /* 0: not running */
+	int pidfd; /* -1: not running */
+	struct event *event; /* pidfd readable: it is dead */
+	enum device_state state; /* devices only; as the core reported it */
+	uint32_t restarts;
+	char condemned[CHILD_LAST_EXIT_MAX]; /* why we killed it; "" when we did not */
+	char last_exit[CHILD_LAST_EXIT_MAX]; /* "" until it ended once */
+	struct log_limit log_limit; /* of its records on our stderr */
+};
+
+/** child_init() - not running */
+void child_init(struct child *child, const char *name, const char *role, uint32_t slot);
+
+/** child_kill() - SIGKILL through the pidfd; harmless when it is not running */
+void child_kill(const struct child *child);
+
+/**
+ * child_reap() - collect a child whose pidfd is readable, fill last_exit, close the pidfd
+ * Return: true when it is gone now; false when it still runs.
+ */
+bool child_reap(struct child *child);
+
+/** child_wait() - kill and collect, until @deadline_ms; Return: 0; -ETIMEDOUT */
+int must_check child_wait(struct child *child, uint64_t deadline_ms);
+
+/**
+ * child_describe_exit() - words for an end: "exit 1", "SIGSEGV", "SIGSYS (seccomp: syscall 41)"
+ * @code: si_code of waitid(), CLD_*; @status: si_status
+ * @syscall: number from the audit record, -1 when unknown
+ */
+void child_describe_exit(int code, int status, int syscall, char *ret, size_t size);
+
+/** child_audit_syscall() - which system call did the filter kill @pid for? From the kernel's
+ *  audit record in /dev/kmsg; Return: its number, -1 when unknown
+ */
+int child_audit_syscall(pid_t pid);

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every host file of a VM, opened by the warden. Nobody else opens anything.
+ *
+ * A path that the user gave is followed through symbolic links, also in its last component:
+ * images and kernels are commonly links, and the user is the one who may name files. Its type is
+ * looked at through an O_PATH fd before it is really opened, so naming a device, a FIFO or a
+ * socket by mistake has no side effect. Files that Bulkhead itself names (run dir, id lock file)
+ * and files that it creates (--log-file, --serial file=) are never reached through a final link.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "ipc/vm_config.h"
+#include "vmm-core/warden/failure.h"
+
+#define RESOURCES_LOCK_WAIT_MS 2000u
+
+struct resources {
+	int kvm_fd;
+	int kernel_fd;
+	int initramfs_fd; /* -1: none */
+	int disk_fds[VM_DEVICES_MAX]; /* by slot; carries the image's OFD lock */
+};
+
+/** resources_init() - everything -1 */
+void resources_init(struct resources *res);
+
+/**
+ * resources_open() - open and check /dev/kvm, kernel, initramfs and all disks, lock the images
+ *
+ * An image that is locked is tried again for RESOURCES_LOCK_WAIT_MS: the ring of a killed VM
+ * keeps it locked for some tens of milliseconds.
+ *
+ * Return: 0; FAILED; what was opened stays in @res for resources_close().
+ */
+int must_check resources_open(const struct vm_config *config, struct resources *res,
+			      struct failure *f);
+
+/**
+ * resources_unlock() - free the image locks now, although fds of dead processes may linger
+ *
+ * Only when no request can be under way any more (the guest powered itself off, or never ran):
+ * after a kill, the kernel's own release of the lock is what fences late writes off.
+ */
+void resources_unlock(struct resources *res);
+
+/** resources_close() - close everything */
+void resources_close(struct resources *res);
+
+/** resources_open_log() - open or create a log file for appending; Return: fd, or -errno */
+int must_check resources_open_log(const char *path);

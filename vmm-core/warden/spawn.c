@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting children. Runs in the warden; spawn_child() runs in the child before its exec. */
+#include "vmm-core/warden/spawn.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#ifndef BULKHEAD_LIBEXECDIR
+#define BULKHEAD_LIBEXECDIR "/usr/libexec/bulkhead"
+#endif
+
+#define SPAWN_FD_MIN 16 /* our copies live above every number that dup2 fills in the child */
+
+static int spawn_fd_above(int fd)
+{
+	int r = fcntl(fd, F_DUPFD_CLOEXEC, SPAWN_FD_MIN);
+
+	return r < 0 ? -errno : r;
+}
+
+static bool spawn_has_core(const char *dir)
+{
+	cleanup_free char *path = NULL;
+
+	if (asprintf(&path, "%s/bulkhead-core", dir) < 0) {
+		path = NULL;
+		return false;
+	}
+	return access(path, X_OK) == 0;
+}
+
+/* Directory of our own executable. */
+static int spawn_own_dir(char *ret, size_t size)
+{
+	ssize_t n = readlink("/proc/self/exe", ret, size - 1);
+	char *slash;
+
+	if (n < 0)
+		return -errno;
+	ret[n] = '\0';
+	slash = strrchr(ret, '/');
+	if (slash == NULL)
+		return -ENOENT;
+	*slash = '\0';
+	return 0;
+}
+
+static int spawn_find_programs(char **ret_dir)
+{
+	cleanup_free char *beside = NULL;
+	char own[4096];
+	const char *found = BULKHEAD_LIBEXECDIR;
+	int r = spawn_own_dir(own, sizeof(own));
+
+	if (r < 0)
+		return r;
+	if (asprintf(&beside, "%s/../libexec/bulkhead", own) < 0) {
+		beside = NULL;
+		return -ENOMEM;
+	}
+	if (spawn_has_core(own))
+		found = own;
+	else if (!spawn_has_core(found) && spawn_has_core(beside))
+		found = beside;
+	*ret_dir = strdup(found);
+	return *ret_dir == NULL ? -ENOMEM : 0;
+}
+
+int spawner_init(int stderr_fd, struct spawner *ret, struct failure *f)
+{
+	cleanup_fd int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	cleanup_fd int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	int r = spawn_find_programs(&ret->program_dir);
+
+	if (r < 0)
+		return failure_set(f, STATUS_FAILED, "/proc/self/exe: %s", strerror(-r));
+	if (null_fd < 0)
+		return failure_set(f, STATUS_FAILED, "/dev/null: %s", strerror(errno));
+	if (pidfd < 0)
+		return failure_set(f, STATUS_FAILED, "pidfd_open: %s", strerror(errno));
+	ret->null_fd = spawn_fd_above(null_fd);
+	ret->stderr_fd = spawn_fd_above(stderr_fd);
+	ret->warden_fd = spawn_fd_above(pidfd);
+	if (ret->null_fd < 0 || ret->stderr_fd < 0 || ret->warden_fd < 0)
+		return failure_set(f, STATUS_FAILED, "stderr: cannot duplicate file descriptors");
+	return 0;
+}
+
+void spawner_done(struct spawner *spawner)
+{
+	free(spawner->program_dir);
+	spawner->program_dir = NULL;
+	spawner->null_fd = fd_close(spawner->null_fd);
+	spawner->stderr_fd = fd_close(spawner->stderr_fd);
+	spawner->warden_fd = fd_close(spawner->warden_fd);
+	spawner->netns_fd = fd_close(spawner->netns_fd);
+}
+
+int spawner_check(const struct spawner *spawner, const char *role, struct failure *f)
+{
+	cleanup_free char *path = NULL;
+
+	if (asprintf(&path, "%s/bulkhead-%s", spawner->program_dir, role) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	if (access(path, X_OK) < 0)
+		return failure_set(f, STATUS_FAILED, "%s: %s", path, strerror(errno));
+	return 0;
+}
+
+struct spawn_plan {
+	const struct spawner *spawner;
+	const char *path;
+	char *const *argv;
+	int channel_fd; /* >= SPAWN_FD_MIN, like all fds of the spawner */
+};
+
+/* In the child. A copy of the warden's memory, one thread, so anything but the heap may be used. */
+static int spawn_child(const struct spawn_plan *plan)
+{
+	struct sigaction act = { .sa_handler = SIG_DFL };
+	const struct spawner *s = plan->spawner;
+	char *const env[] = { NULL };
+	sigset_t none;
+
+	if (setsid() < 0)
+		return errno;
+	/* exec resets handlers but keeps what is ignored. */
+	for (int i = 1; i < NSIG; i++)
+		(void)sigaction(i, &act, NULL);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	if (s->netns_fd >= 0 && setns(s->netns_fd, CLONE_NEWNET) < 0)
+		return errno;
+	if (chdir("/") < 0)
+		return errno;
+	if (dup2(s->null_fd, 0) < 0 || dup2(s->null_fd, 1) < 0 || dup2(s->stderr_fd, 2) < 0 ||
+	    dup2(plan->channel_fd, SPAWN_CHANNEL_FD) < 0)
+		return errno;
+	if (syscall(SYS_close_range, SPAWN_CHANNEL_FD + 1, ~0u, 0) < 0)
+		return errno;
+	(void)execve(plan->path, plan->argv, env);
+	return errno;
+}
+
+/*
+ * The first child gets a new network namespace, the others join it: one per VM costs less than
+ * one per process, and none of them may make a socket anyway.
+ */
+static int spawn_fork(struct spawner *spawner, const struct spawn_plan *plan, struct spawned *ret)
+{
+	int pidfd = -1;
+	struct clone_args args = {
+		.flags = CLONE_PIDFD | CLONE_NEWPID | (spawner->netns_fd < 0 ? CLONE_NEWNET : 0),
+		.pidfd = (uint64_t)(uintptr_t)&pidfd,
+		.exit_signal = SIGCHLD,
+	};
+	long pid = syscall(SYS_clone3, &args, sizeof(args));
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		int e = spawn_child(plan);
+
+		(void)dprintf(2, "bulkhead: %s: %s\n", plan->path, strerror(e));
+		_exit(127);
+	}
+	*ret = (struct spawned){ .pid = (pid_t)pid, .pidfd = pidfd };
+	return 0;
+}
+
+/* Keep the network namespace that the first child was born in. */
+static int spawn_keep_netns(struct spawner *spawner, pid_t pid)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	spawner->netns_fd = open(path, O_RDONLY | O_CLOEXEC);
+	return spawner->netns_fd < 0 ? -errno : 0;
+}
+
+int spawn(struct spawner *spawner, const char *role, const char *title, int channel_fd,
+	  struct spawned *ret)
+{
+	cleanup_fd int given_fd = channel_fd;
+	cleanup_fd int high_fd = spawn_fd_above(given_fd);
+	cleanup_free char *path = NULL, *name = NULL;
+	struct spawned child;
+	int r;
+
+	if (high_fd < 0)
+		return high_fd;
+	if (asprintf(&name, "bulkhead-%s", role) < 0) {
+		name = NULL;
+		return -ENOMEM;
+	}
+	if (asprintf(&path, "%s/%s", spawner->program_dir, name) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	char *const argv[] = { name, (char *)title, NULL };
+	const struct spawn_plan plan = {
+		.spawner = spawner, .path = path, .argv = argv, .channel_fd = high_fd
+	};
+
+	r = spawn_fork(spawner, &plan, &child);
+	if (r < 0)
+		return r;
+	if (spawner->netns_fd < 0) {
+		r = spawn_keep_netns(spawner, child.pid);
+		if (r < 0) {
+			(void)syscall(SYS_pidfd_send_signal, child.pidfd, SIGKILL, NULL, 0);
+			(void)waitpid(child.pid, NULL, 0);
+			(void)fd_close(child.pidfd);
+			return r;
+		}
+	}
+	*ret = child;
+	return 0;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of one VM, from opening its files to removing its run dir. Runs in the warden. */
+#include "vmm-core/warden/vm.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ipc/clock.h"
+#include "vmm-core/warden/control.h"
+
+void vm_end(struct vm *vm, enum exit_status status, const char *fmt, ...)
+{
+	char text[sizeof(vm->end.text)] = "";
+	va_list ap;
+
+	if (vm->phase == VM_PHASE_ENDING)
+		return;
+	if (fmt != NULL) {
+		va_start(ap, fmt);
+		(void)vsnprintf(text, sizeof(text), fmt, ap);
+		va_end(ap);
+	}
+	(void)failure_set(&vm->end, status, "%s", text);
+	vm->phase = VM_PHASE_ENDING;
+	(void)event_base_loopbreak(vm->base);
+}
+
+const char *vm_state_name(const struct vm *vm)
+{
+	if (vm->phase == VM_PHASE_STARTING)
+		return "starting";
+	switch (vm->state) {
+	case VM_STATE_PAUSED:
+		return "paused";
+	case VM_STATE_POWERED_OFF:
+		return "powered-off";
+	case VM_STATE_CRASHED:
+		return "crashed";
+	case VM_STATE_STARTING:
+	case VM_STATE_RUNNING:
+	case VM_STATE_REBOOTED:
+	case VM_STATE_FIRST_RUN:
+	case VM_STATE_FIRST_BYTE:
+	case VM_STATE_N_:
+		break;
+	}
+	return "running";
+}
+
+/* The first signal asks the guest, the second does not ask. */
+static void on_signal(evutil_socket_t number, short what, void *ctx)
+{
+	struct vm *vm = ctx;
+
+	(void)what;
+	if (vm->phase == VM_PHASE_STARTING) {
+		vm_end(vm, STATUS_FAILED, "ended by SIG%s during the start",
+		       sigabbrev_np((int)number));
+		return;
+	}
+	if (vm->n_signals++ > 0) {
+		vm_end(vm, STATUS_FAILED, "killed by a second signal, SIG%s",
+		       sigabbrev_np((int)number));
+		return;
+	}
+	vm_note(vm, LOG_LEVEL_INFO, "warden", "SIG%s: pressing the guest's power button",
+		sigabbrev_np((int)number));
+	(void)vm_core_request(vm, MESSAGE_POWER_BUTTON, 0);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *ctx)
+{
+	struct vm *vm = ctx;
+	const char *who = "core";
+
+	(void)fd;
+	(void)what;
+	if (vm->start_fault.text[0] != '\0') {
+		vm_end(vm, STATUS_FAILED, "%s", vm->start_fault.text);
+		return;
+	}
+	for (uint32_t i = vm->config->n_devices; i-- > 0;) {
+		if (vm->devices[i].state == DEVICE_STATE_STARTING)
+			who = vm->devices[i].name;
+	}
+	vm_end(vm, STATUS_FAILED, "%s: not ready in time", who);
+}
+
+static int vm_make_loop(struct vm *vm)
+{
+	static const int numbers[ARRAY_LEN(vm->signals)] = { SIGTERM, SIGINT, SIGHUP };
+	struct event_config *config = event_config_new();
+
+	if (config == NULL)
+		return -ENOMEM;
+	(void)event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV | EVENT_BASE_FLAG_NOLOCK);
+	vm->base = event_base_new_with_config(config);
+	event_config_free(config);
+	if (vm->base == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+		vm->signals[i] = evsignal_new(vm->base, numbers[i], on_signal, vm);
+		if (vm->signals[i] == NULL || event_add(vm->signals[i], NULL) < 0)
+			return -ENOMEM;
+	}
+	vm->deadline = evtimer_new(vm->base, on_deadline, vm);
+	return vm->deadline == NULL ? -ENOMEM : 0;
+}
+
+static int vm_arm_deadline(struct vm *vm)
+{
+	uint64_t ms = VM_START_DEADLINE_MS;
+	struct timeval after;
+
+	if (vm->config->memory_prefault)
+		ms += (vm->config->memory_size >> 30) * VM_PREFAULT_MS_PER_GIB;
+	after = (struct timeval){ .tv_sec = (time_t)(ms / 1000) };
+	return event_add(vm->deadline, &after) < 0 ? -ENOMEM : 0;
+}
+
+/* Everything that needs no process yet; the order puts the likely mistakes first. */
+static int vm_open(struct vm *vm, struct failure *f)
+{
+	const struct vm_params *p = vm->params;
+	int r = vm_make_loop(vm); /* first: from here on SIGTERM means an orderly end */
+
+	if (r == 0)
+		r = resources_open(vm->config, &vm->resources, f);
+	if (r == 0)
+		r = run_dir_claim(vm->config->run_dir, &vm->run_dir, f);
+	if (r == 0)
+		r = serial_open(vm->config, &vm->run_dir, &vm->serial, f);
+	if (r == 0 && vm->serial.pty_path[0] != '\0')
+		vm_note(vm, LOG_LEVEL_WARNING, "warden", "--serial pty: %s", vm->serial.pty_path);
+	if (r == 0)
+		r = uid_block_claim(p->uid_lock_path, &p->uid_range, &vm->uids, f);
+	if (r == 0)
+		r = spawner_init(p->stderr_fd, &vm->spawner, f);
+	if (r == 0)
+		r = control_new(vm, &vm->control, f);
+	return r;
+}
+
+/* Kill what runs and collect it; everybody is told before anybody is waited for. */
+static void vm_kill_children(struct vm *vm)
+{
+	uint64_t deadline = clock_now_ms() + VM_REAP_DEADLINE_MS;
+
+	child_kill(&vm->core);
+	for (uint32_t i = 0; i < vm->config->n_devices; i++)
+		child_kill(&vm->devices[i]);
+	if (child_wait(&vm->core, deadline) < 0)
+		log_error("core: process %d does not end", (int)vm->core.pid);
+	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
+		if (child_wait(&vm->devices[i], deadline) < 0)
+			log_error("%s: process %d does not end", vm->devices[i].name,
+				  (int)vm->devices[i].pid);
+	}
+}
+
+static void vm_free_event(struct event *event)
+{
+	if (event != NULL)
+		event_free(event);
+}
+
+static void vm_tear_down(struct vm *vm)
+{
+	serial_close(&vm->serial);
+	vm_kill_children(vm);
+	vm->control = control_free(vm->control);
+	vm_free_event(vm->core_event);
+	vm->core_channel = channel_free(vm->core_channel);
+	vm_free_event(vm->deadline);
+	for (size_t i = 0; i < ARRAY_LEN(vm->signals); i++)
+		vm_free_event(vm->signals[i]);
+	if (vm->base != NULL)
+		event_base_free(vm->base);
+	/* See resources_unlock(): after a kill the kernel frees the locks once nothing can land. */
+	if (!vm->guest_ran || vm->state == VM_STATE_POWERED_OFF)
+		resources_unlock(&vm->resources);
+	resources_close(&vm->resources);
+	spawner_done(&vm->spawner);
+	uid_block_release(&vm->uids);
+	run_dir_release(&vm->run_dir);
+}
+
+static void vm_init(struct vm *vm, const struct vm_params *params)
+{
+	vm->params = params;
+	vm->config = params->config;
+	vm->run_dir = RUN_DIR_INIT;
+	vm->uids = UID_BLOCK_INIT;
+	vm->serial = SERIAL_INIT;
+	vm->spawner = SPAWNER_INIT;
+	vm->state = VM_STATE_STARTING;
+	resources_init(&vm->resources);
+	child_init(&vm->core, "core", "core", 0);
+	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
+		const struct device_config *d = &vm->config->devices[i];
+
+		child_init(&vm->devices[i], d->id, device_type_name(d->type), i);
+	}
+}
+
+void vm_run(const struct vm_params *params, struct failure *ret)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	int r;
+
+	if (vm == NULL) {
+		(void)failure_set(ret, STATUS_FAILED, "%s", strerror(ENOMEM));
+		return;
+	}
+	vm_init(vm, params);
+	r = vm_open(vm, &vm->end);
+	if (r == 0)
+		r = vm_arm_deadline(vm);
+	if (r == 0)
+		r = vm_start(vm, &vm->end);
+	if (r < 0)
+		(void)failure_set(&vm->end, STATUS_FAILED, "start: %s", strerror(-r));
+	/* A send that failed may have ended the VM before its loop began. */
+	if (r == 0 && vm->phase != VM_PHASE_ENDING)
+		(void)event_base_dispatch(vm->base);
+	vm->phase = VM_PHASE_ENDING;
+	vm_tear_down(vm);
+	*ret = vm->end;
+	free(vm);
+}

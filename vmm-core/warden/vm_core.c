@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The channel to the core. Runs in the warden, on its event loop.
+ *
+ * The core may be compromised: what it says is decoded and checked by the codec, permitted by the
+ * table below, and every slot and generation is compared with what the warden itself started. A
+ * message that is not permitted ends the VM, nothing worse.
+ */
+#include "vmm-core/warden/vm.h"
+
+#include <string.h>
+
+#include "vmm-core/warden/control.h"
+
+#define VM_CORE_BUDGET 64 /* messages per turn of the loop */
+
+/* The running process that @e is about; NULL: unknown or an earlier incarnation. */
+static struct child *vm_core_child(struct vm *vm, uint32_t slot, uint32_t generation)
+{
+	struct child *child;
+
+	if (slot >= vm->config->n_devices)
+		return NULL;
+	child = &vm->devices[slot];
+	return child->generation == generation && child->pidfd >= 0 ? child : NULL;
+}
+
+static int on_core_ready(void *ctx, const struct message *m, struct fdset *fds)
+{
+	const struct message resume = { .type = MESSAGE_RESUME };
+	struct vm *vm = ctx;
+
+	(void)m;
+	(void)fds;
+	if (vm->start_fault.text[0] != '\0')
+		return 0; /* a child is dead already: everything or nothing */
+	(void)event_del(vm->deadline);
+	vm->phase = VM_PHASE_RUNNING;
+	vm->state = VM_STATE_RUNNING;
+	vm->guest_ran = true;
+	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
+		if (vm->devices[i].state == DEVICE_STATE_STARTING)
+			vm->devices[i].state = DEVICE_STATE_READY;
+	}
+	serial_start(vm->config, &vm->serial);
+	vm_core_send(vm, &resume, NULL);
+	return control_open(vm->control);
+}
+
+static int on_core_failed(void *ctx, const struct message *m, struct fdset *fds)
+{
+	struct vm *vm = ctx;
+
+	(void)fds;
+	vm_end(vm, STATUS_FAILED, "%s",
+	       m->failed.text[0] != '\0' ? m->failed.text : "core: failed");
+	return 0;
+}
+
+/* Times are the core's word: shown, never computed with. */
+static void vm_core_log_time(struct vm *vm, uint64_t at_ns, const char *what)
+{
+	if (at_ns >= vm->params->exec_time_ns)
+		vm_note(vm, LOG_LEVEL_INFO, "warden", "%.1f ms from exec to %s",
+			(double)(at_ns - vm->params->exec_time_ns) / 1e6, what);
+}
+
+static int on_vm_state(void *ctx, const struct message *m, struct fdset *fds)
+{
+	struct vm *vm = ctx;
+
+	(void)fds;
+	switch (m->vm_state.state) {
+	case VM_STATE_STARTING:
+	case VM_STATE_PAUSED:
+	case VM_STATE_RUNNING:
+		if (vm->phase == VM_PHASE_RUNNING)
+			vm->state = m->vm_state.state;
+		break;
+	case VM_STATE_POWERED_OFF:
+		vm->state = VM_STATE_POWERED_OFF;
+		vm_end(vm, STATUS_POWERED_OFF, NULL);
+		break;
+	case VM_STATE_CRASHED:
+		vm->state = VM_STATE_CRASHED;
+		vm_end(vm, STATUS_CRASHED, "the guest crashed: %s",
+		       m->vm_state.text[0] != '\0' ? m->vm_state.text : "no reason given");
+		break;
+	case VM_STATE_REBOOTED:
+		vm_note(vm, LOG_LEVEL_INFO, "warden", "the guest rebooted");
+		break;
+	case VM_STATE_FIRST_RUN:
+		vm_core_log_time(vm, m->vm_state.value, "first KVM_RUN");
+		break;
+	case VM_STATE_FIRST_BYTE:
+		vm_core_log_time(vm, m->vm_state.value, "the guest's first serial byte");
+		break;
+	case VM_STATE_N_:
+		return CHANNEL_PEER_BAD;
+	}
+	return 0;
+}
+
+static int on_condemn(void *ctx, const struct message *m, struct fdset *fds)
+{
+	const struct message_device_event *e = &m->device_event;
+	struct vm *vm = ctx;
+	struct child *child = vm_core_child(vm, e->slot, e->generation);
+
+	(void)fds;
+	if (child == NULL) {
+		/* Dead already, which is also how a device ends that reported its own failure. */
+		if (vm->phase == VM_PHASE_STARTING && e->slot < vm->config->n_devices)
+			vm_end(vm, STATUS_FAILED, "%s: %s", vm->devices[e->slot].name, e->text);
+		return 0;
+	}
+	vm_device_condemn(child, e->text);
+	if (vm->phase == VM_PHASE_STARTING)
+		vm_end(vm, STATUS_FAILED, "%s: %s", child->name, e->text);
+	return 0;
+}
+
+static int on_device_state(void *ctx, const struct message *m, struct fdset *fds)
+{
+	struct child *child = vm_core_child(ctx, m->device_event.slot, m->device_event.generation);
+
+	(void)fds;
+	if (child != NULL)
+		child->state = m->device_event.state;
+	return 0;
+}
+
+static int on_core_log(void *ctx, const struct message *m, struct fdset *fds)
+{
+	const struct message_device_event *e = &m->device_event;
+	struct vm *vm = ctx;
+	struct child *child = e->slot == MESSAGE_SLOT_CORE	 ? &vm->core :
+			      e->slot < vm->config->n_devices ? &vm->devices[e->slot] :
+								NULL;
+	uint32_t dropped = 0;
+
+	(void)fds;
+	if (child == NULL)
+		return CHANNEL_PEER_BAD;
+	/* A hostile process must not fill a log file: limited unless the user asked for detail. */
+	if (vm->config->verbosity == 0 && e->level <= LOG_LEVEL_WARNING &&
+	    !log_limit_pass(&child->log_limit, &dropped)) {
+		log_ring_add(&vm->log, child->name, e->text);
+		control_on_log(vm->control);
+		return 0;
+	}
+	if (dropped > 0)
+		vm_note(vm, LOG_LEVEL_WARNING, child->name, "%u records not shown", dropped);
+	vm_note(vm, (enum log_level)e->level, child->name, "%s", e->text);
+	return 0;
+}
+
+static int on_core_answer(void *ctx, const struct message *m, struct fdset *fds)
+{
+	struct vm *vm = ctx;
+
+	(void)fds;
+	if (m->seq != 0)
+		control_on_core_answer(vm->control, m);
+	return 0;
+}
+
+#define IN_START (1u << VM_PHASE_STARTING)
+#define IN_RUN (1u << VM_PHASE_RUNNING)
+#define IN_ANY (IN_START | IN_RUN | 1u << VM_PHASE_ENDING)
+
+static const struct message_rule vm_core_rules[] = {
+	{ MESSAGE_CORE_READY, IN_START, on_core_ready },
+	{ MESSAGE_CORE_FAILED, IN_ANY, on_core_failed },
+	{ MESSAGE_VM_STATE, IN_ANY, on_vm_state },
+	{ MESSAGE_CONDEMN, IN_ANY, on_condemn },
+	{ MESSAGE_DEVICE_STATE, IN_ANY, on_device_state },
+	{ MESSAGE_LOG, IN_ANY, on_core_log },
+	{ MESSAGE_REPLY, IN_RUN | 1u << VM_PHASE_ENDING, on_core_answer },
+	{ MESSAGE_COUNTERS, IN_RUN | 1u << VM_PHASE_ENDING, on_core_answer },
+	{ MESSAGE_NONE, 0, NULL },
+};
+
+/* Take at most @budget messages; Return: 0 when there may be more, else why it stopped. */
+static int vm_core_receive(struct vm *vm, int budget)
+{
+	while (budget-- > 0) {
+		cleanup_fdset struct fdset fds = FDSET_EMPTY;
+		struct message m;
+		int r = channel_receive(vm->core_channel, &m, &fds);
+
+		if (r != 0)
+			return r;
+		r = message_dispatch(vm_core_rules, vm->phase, vm, &m, &fds);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+static void on_core_readable(evutil_socket_t fd, short what, void *ctx)
+{
+	struct vm *vm = ctx;
+	int r = vm_core_receive(vm, VM_CORE_BUDGET);
+
+	(void)fd;
+	(void)what;
+	if (r == 0 || r == CHANNEL_EMPTY)
+		return;
+	/* Closed: it is dying, its pidfd says how. Anything else: it broke the protocol. */
+	(void)event_del(vm->core_event);
+	if (r == CHANNEL_CLOSED) {
+		child_kill(&vm->core);
+		return;
+	}
+	if (r < 0)
+		vm_end(vm, STATUS_FAILED, "core: its channel failed: %s", strerror(-r));
+	else
+		vm_end(vm, STATUS_FAILED, "core: broke the protocol: %s",
+		       channel_fault(vm->core_channel));
+}
+
+int vm_core_attach(struct vm *vm, int channel_fd)
+{
+	int r = channel_new(channel_fd, &vm->core_channel);
+
+	if (r < 0) {
+		(void)fd_close(channel_fd);
+		return r;
+	}
+	vm->core_event = event_new(vm->base, channel_fd, EV_READ | EV_PERSIST, on_core_readable,
+				   vm);
+	if (vm->core_event == NULL || event_add(vm->core_event, NULL) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+void vm_core_drain(struct vm *vm)
+{
+	/* A dead core has at most a socket buffer of messages left. */
+	if (vm->core_channel != NULL)
+		(void)vm_core_receive(vm, 4096);
+}
+
+void vm_core_send(struct vm *vm, const struct message *m, const struct fdset *fds)
+{
+	int r = channel_send(vm->core_channel, m, fds);
+
+	if (r == 0 || r == CHANNEL_CLOSED)
+		return; /* closed: its pidfd tells the rest */
+	vm_end(vm, STATUS_FAILED, "core: %s: %s", message_type_name(m->type),
+	       r == -EAGAIN ? "does not read its messages" : strerror(-r));
+}
+
+uint32_t vm_core_request(struct vm *vm, enum message_type type, uint32_t slot)
+{
+	struct message m = { .type = type };
+
+	if (++vm->last_seq == 0)
+		vm->last_seq = 1;
+	m.seq = vm->last_seq;
+	if (type == MESSAGE_GET_COUNTERS)
+		m.counters.slot = slot;
+	vm_core_send(vm, &m, NULL);
+	return m.seq;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starting the processes of a VM. Runs in the warden, once.
+ *
+ * All children are forked before anything is sent, so that they load side by side.
+ */
+#include "vmm-core/warden/vm.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TITLE_MAX (VM_NAME_MAX + VM_ID_MAX)
+
+/* Spawn @child; *ret_end is the other end of its channel. */
+static int vm_spawn(struct vm *vm, struct child *child, int *ret_end)
+{
+	cleanup_fd int child_end = -1, our_end = -1;
+	struct spawned spawned;
+	char title[TITLE_MAX];
+	int r;
+
+	r = channel_pair(&our_end, &child_end);
+	if (r < 0)
+		return r;
+	(void)snprintf(title, sizeof(title), "%s/%s", vm->config->name, child->name);
+	r = spawn(&vm->spawner, child->role, title, fd_steal(&child_end), &spawned);
+	if (r < 0)
+		return r;
+	child->pid = spawned.pid;
+	child->pidfd = spawned.pidfd;
+	child->generation++;
+	r = vm_child_watch(vm, child);
+	if (r < 0)
+		return r;
+	*ret_end = fd_steal(&our_end);
+	return 0;
+}
+
+static int vm_add_fd(struct fdset *fds, int fd)
+{
+	return fd < 0 ? 0 : fdset_add_dup(fds, fd);
+}
+
+/* CORE_START: the order of the fds is the protocol's. */
+static int vm_send_core_start(struct vm *vm)
+{
+	cleanup_fdset struct fdset fds = FDSET_EMPTY;
+	struct message m = {
+		.type = MESSAGE_CORE_START,
+		.core_start = {
+			.protocol = PROTOCOL_VERSION,
+			.uid = uid_block_core(&vm->uids),
+			.gid = uid_block_core(&vm->uids),
+			.has_initramfs = vm->resources.initramfs_fd >= 0,
+			.has_serial_in = vm->serial.in_fd >= 0,
+			.has_serial_out = vm->serial.out_fd >= 0,
+			.exec_time_ns = vm->params->exec_time_ns,
+			.config = *vm->config,
+		},
+	};
+	const int order[] = {
+		vm->resources.kvm_fd,	 vm->resources.kernel_fd,    vm->uids.fd,
+		vm->spawner.warden_fd,	 vm->resources.initramfs_fd, vm->serial.in_fd,
+		vm->serial.out_fd,
+	};
+
+	/* Host paths stay here. */
+	m.core_start.config.run_dir = NULL;
+	m.core_start.config.kernel = NULL;
+	m.core_start.config.initramfs = NULL;
+	m.core_start.config.serial_path = NULL;
+	m.core_start.config.log_file = NULL;
+	for (uint32_t i = 0; i < vm->config->n_devices; i++)
+		m.core_start.config.devices[i].blk.path = NULL;
+	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+		int r = vm_add_fd(&fds, order[i]);
+
+		if (r < 0)
+			return r;
+	}
+	vm_core_send(vm, &m, &fds);
+	return 0;
+}
+
+/* DEVICE_START into the device's channel, through the end that the core will own. */
+static int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
+{
+	cleanup_fdset struct fdset fds = FDSET_EMPTY;
+	struct message m = {
+		.type = MESSAGE_DEVICE_START,
+		.generation = child->generation,
+		.device_start = {
+			.protocol = PROTOCOL_VERSION,
+			.uid = uid_block_device(&vm->uids, child->slot),
+			.gid = uid_block_device(&vm->uids, child->slot),
+			.slot = child->slot,
+			.n_cpus = vm->config->n_cpus,
+			.seccomp_log = vm->config->seccomp_log,
+			.verbosity = vm->config->verbosity,
+			.config = vm->config->devices[child->slot],
+		},
+	};
+	struct channel *channel;
+	int fd, r;
+
+	m.device_start.config.blk.path = NULL;
+	r = vm_add_fd(&fds, vm->resources.disk_fds[child->slot]);
+	if (r < 0)
+		return r;
+	m.device_start.n_fds = fds.n;
+	r = vm_add_fd(&fds, vm->spawner.warden_fd);
+	if (r < 0)
+		return r;
+	fd = fcntl(core_end, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return -errno;
+	r = channel_new(fd, &channel);
+	if (r < 0)
+		return r;
+	r = channel_send(channel, &m, &fds);
+	(void)channel_free(channel);
+	/* The socket is new and empty: closed means that the child is dead, its pidfd will tell. */
+	return r == CHANNEL_CLOSED ? 0 : r;
+}
+
+static int vm_hand_over(struct vm *vm, const struct child *child, int core_end)
+{
+	cleanup_fdset struct fdset fds = FDSET_EMPTY;
+	struct message m = {
+		.type = MESSAGE_CHILD_ADDED,
+		.generation = child->generation,
+		.child = { .slot = child->slot,
+			   .generation = child->generation,
+			   .type = vm->config->devices[child->slot].type },
+	};
+	int r = vm_send_device_start(vm, child, core_end);
+
+	if (r < 0)
+		return r;
+	r = vm_add_fd(&fds, core_end);
+	if (r < 0)
+		return r;
+	vm_core_send(vm, &m, &fds);
+	return 0;
+}
+
+/* Are all programs there? Asked before the first is started, so that the answer is one line. */
+static int vm_check_programs(struct vm *vm, struct failure *f)
+{
+	int r = spawner_check(&vm->spawner, "core", f);
+
+	for (uint32_t i = 0; i < vm->config->n_devices && r == 0; i++)
+		r = spawner_check(&vm->spawner, vm->devices[i].role, f);
+	return r;
+}
+
+static int vm_spawn_all(struct vm *vm, int *ret_core_end, int *ret_ends, struct failure *f)
+{
+	int r = vm_spawn(vm, &vm->core, ret_core_end);
+
+	if (r == -EPERM)
+		return failure_set(f, STATUS_FAILED,
+				   "core: new namespaces are not permitted (CAP_SYS_ADMIN)");
+	if (r < 0)
+		return failure_set(f, STATUS_FAILED, "core: cannot be started: %s", strerror(-r));
+	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
+		r = vm_spawn(vm, &vm->devices[i], &ret_ends[i]);
+		if (r < 0)
+			return failure_set(f, STATUS_FAILED, "%s: cannot be started: %s",
+					   vm->devices[i].name, strerror(-r));
+	}
+	return 0;
+}
+
+int vm_start(struct vm *vm, struct failure *f)
+{
+	int ends[VM_DEVICES_MAX];
+	int core_end = -1;
+	int r = vm_check_programs(vm, f);
+
+	if (r != 0)
+		return r;
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+		ends[i] = -1;
+	r = vm_spawn_all(vm, &core_end, ends, f);
+	if (r == 0)
+		r = vm_core_attach(vm, fd_steal(&core_end));
+	if (r == 0)
+		r = vm_send_core_start(vm);
+	for (uint32_t i = 0; i < vm->config->n_devices && r == 0; i++)
+		r = vm_hand_over(vm, &vm->devices[i], ends[i]);
+	(void)fd_close(core_end);
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+		(void)fd_close(ends[i]);
+	return r;
+}
