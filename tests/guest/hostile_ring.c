@@ -368,6 +368,6 @@ void hostile_ring(void)
 	hostile_case(kick_when_broken, 0, "2.1.2, row 20", "10000 kicks of a broken queue");
 	hostile_case(all_ones, 0, "2.7, row 2", "descriptors and ring of all ones");
 	hostile_case(refill_while_serving, 0, "2.7.13, row 4", "20000 requests without a pause");
-	hostile_case(break_many_times, 50, "2.1.2, row 27", "50 broken queues in a row");
+	hostile_case(break_many_times, 400, "2.1.2, row 20", "400 broken queues in a row");
 	hostile_case(second_queue_breaks, 0, "2.7.6, row 2", "the second queue breaks");
 }
