@@ -8,6 +8,7 @@
 #include <linux/virtio_blk.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "ipc/log.h"
@@ -30,6 +31,12 @@ enum step {
 	STEP_FINISHED = 2, /* status is set */
 };
 
+/* Debian 12's shared liburing exports neither of the two functions that this is needed for. */
+static int ring_register(const struct io_uring *ring, unsigned op, const void *arg, unsigned n)
+{
+	return syscall(SYS_io_uring_register, ring->ring_fd, op, arg, n) < 0 ? -errno : 0;
+}
+
 static int restrict_ring(struct io_uring *ring)
 {
 	static const uint8_t ops[] = {
@@ -48,7 +55,7 @@ static int restrict_ring(struct io_uring *ring)
 	res[i++].sqe_flags = IOSQE_FIXED_FILE;
 	res[i].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
 	res[i++].sqe_flags = IOSQE_FIXED_FILE;
-	return io_uring_register_restrictions(ring, res, (unsigned)i);
+	return ring_register(ring, IORING_REGISTER_RESTRICTIONS, res, (unsigned)i);
 }
 
 static int make_ring(struct blk_engine *e, uint32_t n_ios)
@@ -74,7 +81,7 @@ static int make_ring(struct blk_engine *e, uint32_t n_ios)
 	if (r == 0)
 		r = restrict_ring(&e->ring);
 	if (r == 0)
-		r = io_uring_enable_rings(&e->ring);
+		r = ring_register(&e->ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 	return r < 0 ? r : 0;
 }
 

@@ -96,6 +96,7 @@ static struct guest_memory *fake_memory;
 static struct device_link *fake_links[FAKES_MAX];
 static struct fake *fake_devices[FAKES_MAX];
 static uint32_t n_fake_links, n_fake_devices;
+static int fake_event_fd = -1; /* for queues whose signals no one looks at */
 
 /* A link with guest memory; fake_end() frees it. */
 fake_fn struct device_link *fake_link(struct upcalls *u)
@@ -103,6 +104,8 @@ fake_fn struct device_link *fake_link(struct upcalls *u)
 	struct guest_region region = { .gpa = FAKE_RAM_BASE, .size = FAKE_RAM_SIZE };
 	struct device_link *link;
 
+	if (fake_event_fd < 0)
+		fake_event_fd = eventfd(0, EFD_CLOEXEC);
 	if (fake_memory == NULL)
 		cr_assert_eq(guest_memory_create(&region, 1, false, false, &fake_memory), 0);
 	cr_assert_eq(device_link_new(3, DEVICE_TYPE_BLK, fake_memory, &fake_events, u, &link), 0);
@@ -340,6 +343,7 @@ fake_fn void fake_end(void)
 	for (uint32_t i = 0; i < n_fake_links; i++)
 		fake_links[i] = device_link_free(fake_links[i]);
 	fake_memory = guest_memory_free(fake_memory);
+	fake_event_fd = fd_close(fake_event_fd);
 }
 
 /* Waits for the end of the thread; it ends with the link's end of the channel. */

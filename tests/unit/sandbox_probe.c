@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "sandbox/filters.h"
+#include "sandbox/sanitizer_options.h"
 
 #define REPORT_FD 3 /* where the channel would be: the child says how far it came */
 #define WARDEN_FD 4

@@ -12,16 +12,6 @@ TestSuite(request, .fini = fake_end);
 TestSuite(config, .fini = fake_end);
 TestSuite(successor, .fini = fake_end);
 
-/* One for all: what the device does with it is not looked at here. */
-static int fake_eventfd(void)
-{
-	static int fd = -1;
-
-	if (fd < 0)
-		fd = eventfd(0, EFD_CLOEXEC);
-	return fd;
-}
-
 static struct device_link_queue queue(uint32_t i)
 {
 	return (struct device_link_queue){ .ready = true,
@@ -29,8 +19,8 @@ static struct device_link_queue queue(uint32_t i)
 					   .desc = FAKE_RAM_BASE + i * 0x4000u,
 					   .avail = FAKE_RAM_BASE + i * 0x4000u + 0x1000u,
 					   .used = FAKE_RAM_BASE + i * 0x4000u + 0x2000u,
-					   .kick_fd = fake_eventfd(),
-					   .call_fd = fake_eventfd() };
+					   .kick_fd = fake_event_fd,
+					   .call_fd = fake_event_fd };
 }
 
 static int activate(struct device_link *link)

@@ -165,11 +165,6 @@ bh_help() {
 	sed -n '3,$ { /^#/!q; s/^# \{0,1\}//; p; }' "$1"
 }
 
-# bh_recipe FILE...: prints the given files of tools/, for bh_key.
-bh_recipe() {
-	(cd "$BH_TOOLS" && cat "$@")
-}
-
 # bh_kernel NAME SERIES FLAVOUR: sets NAME_release, NAME_bzimage, NAME_vmlinux and NAME_modules from fetch-kernel.
 bh_kernel() {
 	local line answer

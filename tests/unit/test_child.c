@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "ipc/clock.h"
+#include "vmm-core/warden/child.h"
+
+static void expect_words(int code, int status, int nr, const char *words)
+{
+	char text[64];
+
+	child_describe_exit(code, status, nr, text, sizeof(text));
+	cr_assert_str_eq(text, words);
+}
+
+Test(child, ends_have_words)
+{
+	expect_words(CLD_EXITED, 3, -1, "exit 3");
+	expect_words(CLD_KILLED, SIGKILL, -1, "SIGKILL");
+	expect_words(CLD_DUMPED, SIGSEGV, -1, "SIGSEGV");
+	expect_words(CLD_KILLED, SIGSYS, -1, "SIGSYS (seccomp: system call unknown)");
+	expect_words(CLD_KILLED, SIGSYS, 41, "SIGSYS (seccomp: system call 41)");
+	expect_words(CLD_KILLED, 40, -1, "signal 40");
+}
+
+static void start(struct child *child)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		for (;;)
+			(void)pause();
+	}
+	child_init(child, "blk0", "blk", 0);
+	child->pid = pid;
+	child->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	cr_assert_geq(child->pidfd, 0);
+}
+
+Test(child, wait_kills_and_collects)
+{
+	struct child child;
+	pid_t pid;
+
+	start(&child);
+	pid = child.pid;
+	cr_assert_not(child_reap(&child), "it still runs");
+	cr_assert_eq(child_wait(&child, clock_now_ms() + 10000), 0);
+	cr_assert_str_eq(child.last_exit, "SIGKILL");
+	cr_assert_eq(child.pid, 0);
+	cr_assert_eq(child.pidfd, -1);
+	cr_assert_eq(waitpid(pid, NULL, WNOHANG), -1, "it was not collected");
+	cr_assert_eq(child_wait(&child, 0), 0, "nothing runs any more");
+}
+
+Test(child, the_reason_of_a_condemned_one_is_kept)
+{
+	struct child child;
+
+	start(&child);
+	strcpy(child.condemned, "SIGKILL: forged a message");
+	cr_assert_eq(child_wait(&child, clock_now_ms() + 10000), 0);
+	cr_assert_str_eq(child.last_exit, "SIGKILL: forged a message");
+}

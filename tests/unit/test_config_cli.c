@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "vmm-core/warden/config_cli.h"
+
+#define ARGS_MAX 64
+
+/* Parse a line whose words are separated by single blanks. */
+static int parse(const char *line, bool terminal, struct vm_config *config, struct failure *f)
+{
+	char copy[1024], *rest = copy;
+	char *argv[ARGS_MAX] = { "bulkhead" };
+	int argc = 1;
+
+	(void)snprintf(copy, sizeof(copy), "%s", line);
+	while (rest != NULL && argc < ARGS_MAX - 1 && *rest != '\0')
+		argv[argc++] = strsep(&rest, " ");
+	return config_cli_parse(argc, argv, terminal, config, f);
+}
+
+Test(config_cli, defaults)
+{
+	struct vm_config c = { 0 };
+	struct failure f;
+
+	cr_assert_eq(parse("--kernel k", false, &c, &f), 0);
+	cr_assert_str_eq(c.kernel, "k");
+	cr_assert_eq(strncmp(c.name, "vm-", 3), 0);
+	cr_assert_eq(c.n_cpus, 1);
+	cr_assert_eq(c.memory_size, 512ull << 20);
+	cr_assert_eq(c.serial, SERIAL_NULL);
+	cr_assert_eq(c.n_devices, 0);
+	cr_assert_eq(c.restart.max, 0);
+	cr_assert_null(c.run_dir);
+	vm_config_clear(&c);
+	cr_assert_eq(parse("--kernel k", true, &c, &f), 0);
+	cr_assert_eq(c.serial, SERIAL_TTY);
+	vm_config_clear(&c);
+}
+
+Test(config_cli, everything)
+{
+	struct vm_config c = { 0 };
+	struct failure f;
+	int r = parse("--kernel k --initramfs=i --cmdline console=ttyS0 --cpus boot=4 "
+		      "--memory size=2G,hugepages=on,prefault=on "
+		      "--disk path=a,readonly=on,direct=on,num_queues=4,queue_size=1024,serial=S1 "
+		      "path=b --disk path=c,id=data --console off --serial file=log "
+		      "--transport mmio --name web-1 --run-dir /r "
+		      "--restart max=0,window=60s,backoff=100ms,heartbeat=0 "
+		      "--allow-weak-sandbox --seccomp log --log-file l -v -v",
+		      true, &c, &f);
+
+	cr_assert_eq(r, 0, "%s", f.text);
+	cr_assert_str_eq(c.initramfs, "i");
+	cr_assert_str_eq(c.cmdline, "console=ttyS0");
+	cr_assert_eq(c.n_cpus, 4);
+	cr_assert_eq(c.memory_size, 2ull << 30);
+	cr_assert(c.memory_hugepages && c.memory_prefault);
+	cr_assert_eq(c.n_devices, 3);
+	cr_assert_str_eq(c.devices[0].id, "blk0");
+	cr_assert_str_eq(c.devices[0].blk.path, "a");
+	cr_assert(c.devices[0].blk.read_only && c.devices[0].blk.direct);
+	cr_assert_eq(c.devices[0].blk.num_queues, 4);
+	cr_assert_eq(c.devices[0].blk.queue_size, 1024);
+	cr_assert_str_eq(c.devices[0].blk.serial, "S1");
+	cr_assert_str_eq(c.devices[1].id, "blk1");
+	cr_assert_eq(c.devices[1].blk.num_queues, 1);
+	cr_assert_eq(c.devices[1].blk.queue_size, 128);
+	cr_assert_str_eq(c.devices[2].id, "data");
+	cr_assert_eq(c.serial, SERIAL_FILE);
+	cr_assert_str_eq(c.serial_path, "log");
+	cr_assert_str_eq(c.name, "web-1");
+	cr_assert_str_eq(c.run_dir, "/r");
+	cr_assert_eq(c.restart.window_ms, 60000);
+	cr_assert_eq(c.restart.backoff_ms, 100);
+	cr_assert(c.allow_weak_sandbox && c.seccomp_log);
+	cr_assert_str_eq(c.log_file, "l");
+	cr_assert_eq(c.verbosity, 2);
+	vm_config_clear(&c);
+}
+
+Test(config_cli, help_and_version)
+{
+	struct vm_config c = { 0 };
+	struct failure f;
+
+	cr_assert_eq(parse("--help", false, &c, &f), CONFIG_CLI_HELP);
+	cr_assert_eq(parse("--version", false, &c, &f), CONFIG_CLI_VERSION);
+}
+
+Test(config_cli, refuses)
+{
+	static const struct {
+		const char *args;
+		const char *line;
+	} rows[] = {
+		{ "--cpus boot=1", "--kernel: required" },
+		{ "--kernel", "--kernel: missing value" },
+		{ "--kernel=", "--kernel: missing value" },
+		{ "--kernel --cpus boot=1", "--kernel: missing value" },
+		{ "--kernel k --kernel k", "--kernel: given twice" },
+		{ "--frobnicate", "--frobnicate: unknown option" },
+		{ "stray", "stray: unknown argument" },
+		{ "-v=1", "-v: takes no value" },
+		{ "--cpus boot=0", "--cpus boot=0: must be 1 to 64" },
+		{ "--cpus boot=65", "--cpus boot=65: must be 1 to 64" },
+		{ "--cpus boot=x", "--cpus boot=x: not a number" },
+		{ "--cpus max=1", "--cpus max: unknown key" },
+		{ "--cpus boot=1,boot=2", "--cpus boot: given twice" },
+		{ "--memory size=0", "--memory size: must not be 0" },
+		{ "--memory size=4097",
+		  "--memory size: 4097 bytes is not a multiple of 4096" },
+		{ "--memory size=4K,hugepages=on",
+		  "--memory size: with hugepages=on it must be a multiple of 2M" },
+		{ "--memory prefault=on", "--memory size: required" },
+		{ "--disk readonly=on", "--disk path: required" },
+		{ "--disk path=a,colour=red", "--disk colour: unknown key" },
+		{ "--disk path=a,path=b", "--disk path: given twice" },
+		{ "--disk path=a,queue_size=100", "--disk queue_size=100: not a power of two" },
+		{ "--disk path=a,queue_size=2048",
+		  "--disk queue_size=2048: must be 2 to 1024" },
+		{ "--disk path=a,iommu=on", "--disk iommu=on: not supported yet" },
+		{ "--kernel k --disk path=a,num_queues=2",
+		  "--disk num_queues=2: more than the 1 vCPUs of --cpus boot" },
+		{ "--kernel k --disk path=a,id=x --disk path=b,id=x",
+		  "--disk id=x: given to two disks" },
+		{ "--kernel k --disk path=a,id=blk1 --disk path=b",
+		  "--disk id=blk1: given to two disks" },
+		{ "--kernel k --disk path=a,id=core", "--disk id=core: this id is reserved" },
+		{ "--serial teletype",
+		  "--serial teletype: must be off, null, tty, pty or file=FILE" },
+		{ "--serial file=", "--serial file: missing value" },
+		{ "--console tty", "--console tty: not supported yet, only off" },
+		{ "--transport pci", "--transport pci: not supported yet" },
+		{ "--transport isa", "--transport isa: must be mmio or pci" },
+		{ "--seccomp off", "--seccomp off: must be true or log" },
+		{ "--name uids", "--name uids: this name is reserved" },
+		{ "--restart max=5",
+		  "--restart max=5: not supported yet, only max=0 (never restart)" },
+		{ "--restart max=0,heartbeat=3s",
+		  "--restart heartbeat: not supported yet, only heartbeat=0 (off)" },
+		{ "--restart window=60", "--restart window=60: not a duration (a number, then one "
+					 "of ms, s, m)" },
+		{ "--net tap=t", "--net: not supported yet" },
+		{ "--vsock cid=3", "--vsock: not supported yet" },
+		{ "--rng src=/dev/urandom", "--rng: not supported yet" },
+		{ "--config x", "--config: not supported yet" },
+		{ "--api-socket x", "--api-socket: not supported yet" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct vm_config c = { 0 };
+		struct failure f = { 0 };
+
+		cr_assert_eq(parse(rows[i].args, false, &c, &f), FAILED, "%s", rows[i].args);
+		cr_assert_eq(f.status, STATUS_USAGE, "%s", rows[i].args);
+		cr_assert_str_eq(f.text, rows[i].line);
+		vm_config_clear(&c);
+	}
+}
+
+Test(config_cli, cmdline_length)
+{
+	static char line[VM_CMDLINE_MAX + 1];
+	char *argv[] = { "bulkhead", "--kernel", "k", "--cmdline", line };
+	struct vm_config c = { 0 };
+	struct failure f;
+
+	memset(line, 'x', VM_CMDLINE_MAX - 1);
+	cr_assert_eq(config_cli_parse(5, argv, false, &c, &f), 0);
+	vm_config_clear(&c);
+	line[VM_CMDLINE_MAX - 1] = 'x';
+	cr_assert_eq(config_cli_parse(5, argv, false, &c, &f), FAILED);
+	cr_assert_str_eq(f.text, "--cmdline: 4096 characters, at most 4095 fit");
+	vm_config_clear(&c);
+}
+
+Test(config_cli, sixteen_disks_fit)
+{
+	char *argv[40] = { "bulkhead", "--kernel", "k", "--disk" };
+	struct vm_config c = { 0 };
+	struct failure f;
+
+	for (int i = 0; i < 17; i++)
+		argv[4 + i] = "path=a";
+	cr_assert_eq(config_cli_parse(4 + 16, argv, false, &c, &f), 0);
+	cr_assert_eq(c.n_devices, 16);
+	cr_assert_str_eq(c.devices[15].id, "blk15");
+	vm_config_clear(&c);
+	cr_assert_eq(config_cli_parse(4 + 17, argv, false, &c, &f), FAILED);
+	vm_config_clear(&c);
+}
+
+Test(config_check_host, counts_the_hole)
+{
+	struct vm_config c = { .memory_size = 3ull << 30 };
+	struct failure f;
+
+	cr_assert_eq(config_check_host(&c, 36, &f), 0);
+	c.memory_size = 63ull << 30; /* ends at 64 GiB */
+	cr_assert_eq(config_check_host(&c, 36, &f), 0);
+	c.memory_size += 4096;
+	cr_assert_eq(config_check_host(&c, 36, &f), FAILED);
+	c.memory_size = UINT64_MAX - 4095;
+	cr_assert_eq(config_check_host(&c, 52, &f), FAILED);
+}
