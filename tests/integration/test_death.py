@@ -4,7 +4,7 @@
 import os
 import signal
 
-from harness import VM, alive, expect, make_disk, scratch, wait_until
+from harness import VM, Failure, alive, children_of, expect, make_disk, scratch, wait_until
 
 
 def two_disks(folder):
@@ -55,17 +55,29 @@ def test_dead_warden_ends_vm():
 
 
 def test_dead_device_during_start():
-    """Killed at any moment of the start, a device ends the start and leaves nothing."""
+    """Killed at any moment of the start, a device ends the start and leaves nothing; killed a
+    moment later, it is a dead device of a running VM."""
     with scratch() as folder:
+        disks = two_disks(folder)
         for _ in range(10):
-            with VM(*two_disks(folder)) as vm:
-                pid = wait_until(lambda v=vm: children(v), "a child appears", 10)
+            with VM(*disks) as vm:
+                pid = wait_until(lambda v=vm: device_pid(v), "a device process appears", 10)
                 os.kill(pid, signal.SIGKILL)
-                code = vm.process.wait(20)
-                expect(code in (1, -9) or vm.stderr() == "", f"{code} {vm.stderr()!r}")
+                wait_until(lambda v=vm: v.process.poll() is not None or shows_failed(v),
+                           "the start fails or the device shows as failed", 20)
+                if vm.process.poll() is not None:
+                    expect(vm.process.returncode == 1 and vm.stderr().count("\n") == 1,
+                           f"{vm.process.returncode} {vm.stderr()!r}")
+                    expect(not os.path.exists(f"/run/bulkhead/{vm.name}"), "the run dir is left")
 
 
-def children(vm):
-    from harness import children_of
-    found = children_of(vm.process.pid)
-    return found[-1] if len(found) >= 3 else None
+def device_pid(vm):
+    found = sorted(children_of(vm.process.pid))
+    return found[-1] if len(found) == 3 else None
+
+
+def shows_failed(vm):
+    try:
+        return any(row["state"] == "failed" for row in vm.ps())
+    except Failure:
+        return False  # not listening yet, or just ended

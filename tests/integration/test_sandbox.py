@@ -39,8 +39,11 @@ def test_status():
 
 def test_threads():
     def check(_, name, pid):
-        n = len(os.listdir(f"/proc/{pid}/task"))
-        expect(n == (2 if name == "core" else 1), f"{name}: {n} threads")
+        names = [open(f"/proc/{pid}/task/{t}/comm").read().strip()
+                 for t in os.listdir(f"/proc/{pid}/task")]
+        # KVM keeps a kernel thread of its own in the process that made the VM
+        names = [n for n in names if not n.startswith("kvm-")]
+        expect(len(names) == (2 if name == "core" else 1), f"{name}: {names}")
     each_child(check)
 
 
@@ -98,15 +101,16 @@ def fd_targets(pid):
 
 
 def kind(target):
-    for prefix in ("socket", "anon_inode:", "/memfd", "/dev/null"):
+    for prefix in ("socket", "pipe", "anon_inode:", "/memfd", "/dev/null"):
         if target.startswith(prefix):
-            return target.split(":[")[0] if prefix == "socket" else target
+            return target.split(":[")[0] if prefix in ("socket", "pipe") else target
     return "disk" if target.endswith(".img") else target
 
 
 def test_exact_fds_of_blk():
+    # the pipe is libevent's own: both ends are in this process
     allowed = {"/dev/null", "socket", "anon_inode:[eventpoll]", "anon_inode:[eventfd]",
-               "anon_inode:[io_uring]", "disk"}
+               "anon_inode:[io_uring]", "disk", "pipe"}
 
     def check(_, name, pid):
         if not name.startswith("blk"):
@@ -128,8 +132,8 @@ def test_exact_fds_of_core():
         if name != "core":
             return
         for target in fd_targets(pid):
-            ok = (target.startswith(("socket:", "anon_inode:[event", "anon_inode:kvm", "/memfd:",
-                                     "pipe:", "/dev/null", "/dev/kvm"))
+            ok = (target.startswith(("socket:", "anon_inode:[event", "anon_inode:[timerfd]",
+                                     "anon_inode:kvm", "/memfd:", "pipe:", "/dev/null"))
                   or target.endswith(("/probe.elf", "/uids")))
             expect(ok, f"core holds {target}")
             expect(not target.endswith(".img"), f"core holds {target}")
@@ -160,7 +164,8 @@ def test_limits_of_blk():
             return
         limits = {ln[:25].strip(): ln[26:].split()[:2]
                   for ln in open(f"/proc/{pid}/limits").read().split("\n")[1:-1]}
-        expect(limits["Max processes"] == ["0", "0"], f"{name}: {limits['Max processes']}")
+        # seccomp allows no clone; the few are the kernel's own workers behind the ring
+        expect(int(limits["Max processes"][1]) <= 9, f"{name}: {limits['Max processes']}")
         size = str(1 << 20)
         expect(limits["Max file size"][0] in (size, "0"), f"{name}: {limits['Max file size']}")
         expect(int(limits["Max open files"][0]) <= 256, f"{name}: {limits['Max open files']}")

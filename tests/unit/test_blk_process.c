@@ -414,6 +414,115 @@ Test(blk_process, ends_when_the_core_breaks_the_protocol)
 	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 1, "status %#x", status);
 }
 
+/* A loop device with sectors of 4096 bytes, over the image; false: none to be had here. */
+static bool attach_loop(char *ret, size_t size)
+{
+	char command[128];
+	FILE *f;
+	size_t n;
+
+	(void)snprintf(command, sizeof(command), "losetup -f --show -b 4096 %s 2>/dev/null", disk);
+	f = popen(command, "re");
+	cr_assert_not_null(f);
+	n = fread(ret, 1, size - 1, f);
+	pclose(f);
+	ret[n > 0 ? n - 1 : 0] = '\0';
+	return n > 0;
+}
+
+static void work_on_block_device(const char *path, bool direct)
+{
+	struct virtio_blk_config c = { 0 };
+	struct fake_core_config k = config();
+	uint32_t len;
+
+	k.disk = path;
+	k.direct = direct;
+	fake_core_start(&core, &k);
+	fake_core_activate(&core, 0);
+	memcpy(&c, core.hello.config, core.hello.config_len);
+	cr_expect_eq(c.capacity, DISK_BYTES / 512);
+	cr_expect_eq(c.blk_size, 4096);
+	cr_expect_eq(fake_blk(&core, 0, VIRTIO_BLK_T_IN, 8 * 40, FAKE_DATA, 8192, &len), OK);
+	cr_expect(all_are(FAKE_DATA, 40, 4096));
+	fill(FAKE_DATA, 0x5a, 4096);
+	cr_expect_eq(fake_blk(&core, 0, VIRTIO_BLK_T_OUT, 8 * 40, FAKE_DATA, 4096, &len), OK);
+	cr_expect_eq(fake_blk(&core, 0, VIRTIO_BLK_T_FLUSH, 0, 0, 0, &len), OK);
+	cr_expect_eq(disk_byte(40 * 4096), 0x5a);
+	cr_expect_eq(segments(VIRTIO_BLK_T_DISCARD, 8 * 50, 8, 0), OK);
+	cr_expect_eq(disk_byte(50 * 4096), 0);
+	cr_expect_eq(segments(VIRTIO_BLK_T_WRITE_ZEROES, 8 * 60, 8, 0), OK);
+	cr_expect_eq(segments(VIRTIO_BLK_T_WRITE_ZEROES, 8 * 62, 8, 1), OK);
+	cr_expect_eq(fake_blk(&core, 0, VIRTIO_BLK_T_FLUSH, 0, 0, 0, &len), OK);
+	cr_expect_eq(disk_byte(60 * 4096), 0);
+	cr_expect_eq(disk_byte(62 * 4096), 0);
+	cr_expect_eq(disk_byte(61 * 4096), 61);
+	if (direct)
+		cr_expect_eq(fake_blk(&core, 0, VIRTIO_BLK_T_IN, 1, FAKE_DATA, 512, &len),
+			     VIRTIO_BLK_S_IOERR, "half a block");
+	stop_clean();
+}
+
+Test(blk_process, block_device_with_large_sectors)
+{
+	char loop[64], command[128];
+
+	if (!attach_loop(loop, sizeof(loop)))
+		cr_skip_test("no loop device");
+	work_on_block_device(loop, true);
+	(void)snprintf(command, sizeof(command), "losetup -d %s", loop);
+	cr_expect_eq(system(command), 0);
+}
+
+Test(blk_process, buffered_block_device)
+{
+	char loop[64], command[128];
+
+	if (!attach_loop(loop, sizeof(loop)))
+		cr_skip_test("no loop device");
+	work_on_block_device(loop, false);
+	(void)snprintf(command, sizeof(command), "losetup -d %s", loop);
+	cr_expect_eq(system(command), 0);
+}
+
+Test(blk_process, a_driver_that_cannot_flush_gets_write_through)
+{
+	uint32_t len;
+	struct fake_core_config k = config();
+
+	fake_core_start(&core, &k);
+	fake_core_activate(&core, 1ull << VIRTIO_BLK_F_FLUSH);
+	fill(FAKE_DATA, 0x77, 512);
+	cr_expect_eq(fake_blk(&core, 0, VIRTIO_BLK_T_OUT, 4, FAKE_DATA, 512, &len), OK);
+	cr_expect_eq(disk_byte(4 * 512), 0x77);
+	cr_expect_eq(segments(VIRTIO_BLK_T_WRITE_ZEROES, 16, 8, 0), OK);
+	cr_expect_eq(disk_byte(16 * 512), 0);
+	stop_clean();
+}
+
+/* Nothing may touch guest memory once RESET is answered, whatever was on its way. */
+Test(blk_process, reset_waits_for_what_is_in_flight)
+{
+	struct fake_core_config k = config();
+	uint64_t status[60];
+	uint32_t i, round;
+
+	k.direct = true;
+	fake_core_start(&core, &k);
+	for (round = 0; round < 20; round++) {
+		fake_core_activate(&core, 0);
+		for (i = 0; i < 40; i++)
+			fake_blk_add(&core, 0, VIRTIO_BLK_T_IN, 8 * i,
+				     FAKE_DATA + i * 131072 + (i & 1), 131072, &status[i]);
+		fake_kick(&core, 0);
+		cr_expect_eq(fake_core_simple(&core, MESSAGE_RESET), 0);
+		fill(FAKE_DATA, 0xd7, 40 * 131072 + 1);
+		cr_expect_eq(fake_core_simple(&core, MESSAGE_PING), 0);
+		cr_expect(all_are(FAKE_DATA, 0xd7, 40 * 131072 + 1));
+	}
+	stop_clean();
+}
+
 static bool status_has(const char *line)
 {
 	char path[64], text[4096];

@@ -94,7 +94,7 @@ static int boot_check_cmdline(const char *cmdline, const struct kernel_image *im
 	return 0;
 }
 
-/* Everything that is not a file: what these write lies in low memory, which e820_build() checked. */
+/* Everything that is no file. It all lies in low memory, which e820_build() made sure of. */
 static int boot_write_tables(const struct guest_memory *gm, const struct boot_source *source,
 			     const struct kernel_image *image, struct boot_params_source *params)
 {

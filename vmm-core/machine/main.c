@@ -113,6 +113,8 @@ static void main_seal(struct core *core)
 
 	if (r < 0)
 		core_fail(core, "--cpus: the vCPU threads: %s", strerror(-r));
+	/* The VM has all it will ever get: nothing of /dev/kvm itself is needed any more. */
+	core->machine.kvm_fd = fd_close(core->machine.kvm_fd);
 	core->sandbox.max_fds = main_highest_fd() + 1 + SPARE_FDS;
 	r = sandbox_seal(&core_profile, &core->sandbox);
 	if (r < 0)

@@ -155,10 +155,6 @@ static void client_ask_core(struct control_client *c, enum message_type type)
 {
 	const struct timeval wait = { .tv_sec = VM_REQUEST_DEADLINE_MS / 1000 };
 
-	if (c->control->vm->phase != VM_PHASE_RUNNING) {
-		client_finish(c, EAGAIN, "the VM is still starting");
-		return;
-	}
 	if (event_add(c->deadline, &wait) < 0) {
 		client_finish(c, ENOMEM, strerror(ENOMEM));
 		return;
@@ -409,7 +405,7 @@ int control_new(struct vm *vm, struct control **ret, struct failure *f)
 	if (r == 0) {
 		control->accept = event_new(vm->base, control->fd, EV_READ | EV_PERSIST,
 					    on_accept, control);
-		if (control->accept == NULL || event_add(control->accept, NULL) < 0)
+		if (control->accept == NULL)
 			r = -ENOMEM;
 	}
 	if (r != 0) {
@@ -418,6 +414,11 @@ int control_new(struct vm *vm, struct control **ret, struct failure *f)
 	}
 	*ret = control;
 	return 0;
+}
+
+int control_open(struct control *control)
+{
+	return event_add(control->accept, NULL) < 0 ? -ENOMEM : 0;
 }
 
 struct control *control_free(struct control *control)

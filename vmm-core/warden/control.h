@@ -15,8 +15,19 @@
 
 #define CONTROL_CLIENTS_MAX 8u
 
-/** control_new() - listen; Return: 0; FAILED; -errno */
+/**
+ * control_new() - make the socket; clients can connect, but wait until control_open()
+ * Return: 0; FAILED; -errno
+ */
 int must_check control_new(struct vm *vm, struct control **ret, struct failure *f);
+
+/**
+ * control_open() - answer clients from now on
+ *
+ * Called once the VM is complete: a script that asks right after the start waits for some
+ * milliseconds and sees every process in its sandbox, never half of it. Return: 0; -ENOMEM.
+ */
+int must_check control_open(struct control *control);
 
 /** control_free() - close everything; takes NULL; Return: NULL */
 struct control *control_free(struct control *control);

@@ -19,7 +19,7 @@
 struct serial {
 	int in_fd, out_fd; /* owned; -1: none */
 	int slave_fd; /* pty: held so that the core never sees a hang-up while nobody is there */
-	char pty_path[64]; /* "" unless SERIAL_PTY */
+	char pty_path[64]; /* "" unless SERIAL_PTY; told to the user, and linked in the run dir */
 	bool is_raw; /* the terminal on stdin must be restored */
 	struct termios saved;
 };

@@ -132,6 +132,8 @@ static int vm_open(struct vm *vm, struct failure *f)
 		r = run_dir_claim(vm->config->run_dir, &vm->run_dir, f);
 	if (r == 0)
 		r = serial_open(vm->config, &vm->run_dir, &vm->serial, f);
+	if (r == 0 && vm->serial.pty_path[0] != '\0')
+		vm_note(vm, LOG_LEVEL_WARNING, "warden", "--serial pty: %s", vm->serial.pty_path);
 	if (r == 0)
 		r = uid_block_claim(p->uid_lock_path, &p->uid_range, &vm->uids, f);
 	if (r == 0)

@@ -44,7 +44,7 @@ static int on_core_ready(void *ctx, const struct message *m, struct fdset *fds)
 	}
 	serial_start(vm->config, &vm->serial);
 	vm_core_send(vm, &resume, NULL);
-	return 0;
+	return control_open(vm->control);
 }
 
 static int on_core_failed(void *ctx, const struct message *m, struct fdset *fds)
@@ -213,7 +213,11 @@ static void on_core_readable(evutil_socket_t fd, short what, void *ctx)
 		child_kill(&vm->core);
 		return;
 	}
-	vm_end(vm, STATUS_FAILED, "core: broke the protocol: %s", channel_fault(vm->core_channel));
+	if (r < 0)
+		vm_end(vm, STATUS_FAILED, "core: its channel failed: %s", strerror(-r));
+	else
+		vm_end(vm, STATUS_FAILED, "core: broke the protocol: %s",
+		       channel_fault(vm->core_channel));
 }
 
 int vm_core_attach(struct vm *vm, int channel_fd)
