@@ -368,6 +368,23 @@ Test(unpermitted, config_change_outside_config_space_fails)
 	cr_assert_eq(up.n_config, 0);
 }
 
+Test(needs_reset, is_passed_on_and_the_link_lives)
+{
+	struct device_link *link = fake_link(&up);
+	struct fake *f = start_until(link, LINK_READY);
+	struct message m = { .type = MESSAGE_NEEDS_RESET };
+
+	cr_assert_eq(fake_send(f, &m), 0);
+	fake_settle(link);
+	cr_assert_eq(up.n_needs_reset, 1);
+	cr_assert_eq(device_link_get_state(link), DEVICE_LINK_READY);
+}
+
+Test(unpermitted, needs_reset_before_ready_fails)
+{
+	expect_unpermitted(LINK_WAIT_READY, MESSAGE_NEEDS_RESET);
+}
+
 Test(unpermitted, flood_fails)
 {
 	struct device_link *link = fake_link(&up);

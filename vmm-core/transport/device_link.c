@@ -115,6 +115,16 @@ static int on_device_failed(void *ctx, const struct message *m, struct fdset *fd
 	return 0;
 }
 
+static int on_needs_reset(void *ctx, const struct message *m, struct fdset *fds)
+{
+	struct device_link *link = ctx;
+
+	(void)m;
+	(void)fds;
+	link->events->needs_reset(link->ctx);
+	return 0;
+}
+
 #define IN_STATE(phase) (1u << (phase))
 #define IN_UP (IN_STATE(LINK_RESUMING) | IN_STATE(LINK_READY))
 #define IN_START (IN_STATE(LINK_WAIT_HELLO) | IN_STATE(LINK_WAIT_READY))
@@ -124,6 +134,7 @@ static const struct message_rule device_rules[] = {
 	{ MESSAGE_READY, IN_STATE(LINK_WAIT_READY), link_on_ready },
 	{ MESSAGE_REPLY, IN_UP, link_on_reply },
 	{ MESSAGE_CONFIG_CHANGED, IN_UP, link_on_config_changed },
+	{ MESSAGE_NEEDS_RESET, IN_UP, on_needs_reset },
 	{ MESSAGE_DEVICE_FAILED, IN_START | IN_UP, on_device_failed },
 	{ MESSAGE_NONE, 0, NULL },
 };

@@ -3,6 +3,8 @@
 # The first process of a test guest runs this; `test=NAME` on the command line says what it does.
 # Every line that a test looks at starts with "guest: ".
 
+. /lib/guest.sh # of the initramfs: kernel_argument
+
 say() {
 	echo "guest: $*"
 }
@@ -14,15 +16,23 @@ next_boot() {
 	say "boot $boot"
 }
 
+# in_tools PROGRAM ARGUMENT...: runs a program of the disk that linux/tools-disk made
+in_tools() {
+	mkdir -p /tools
+	grep -q ' /tools ' /proc/mounts || { mount -t ext4 -o ro "$tools" /tools && mount -o bind /dev /tools/dev; }
+	chroot /tools "$@"
+}
+
 verify() {
 	# one job per CPU, so that every queue is used; block sizes are mixed and odd
-	fio --name=verify --filename=/dev/vdb --rw=randwrite --bsrange=512-64k --blockalign=512 \
+	in_tools fio --name=verify --filename=/dev/vdb --rw=randwrite --bsrange=512-64k --blockalign=512 \
 		--size="$1" --offset_increment="$1" --numjobs="$2" --cpus_allowed_policy=split \
 		--cpus_allowed="0-$(($2 - 1))" --ioengine=libaio --iodepth=16 --direct=1 --thread \
 		--fsync=64 --verify=crc32c --verify_fatal=1 --group_reporting >/tmp/fio 2>&1 ||
 		{ cat /tmp/fio; return 1; }
 }
 
+tools=$(kernel_argument tools)
 cpus=$(grep -c ^processor /proc/cpuinfo)
 case $(kernel_argument test) in
 boot)
@@ -36,8 +46,8 @@ boot)
 	verify 3m "$cpus" && say "verified"
 	;;
 discard)
-	blkdiscard -o $((1 << 20)) -l $((1 << 20)) /dev/vdb && say "discarded"
-	blkdiscard -z -o $((3 << 20)) -l $((1 << 20)) /dev/vdb && say "zeroed"
+	in_tools blkdiscard -o $((1 << 20)) -l $((1 << 20)) /dev/vdb && say "discarded"
+	in_tools blkdiscard -z -o $((3 << 20)) -l $((1 << 20)) /dev/vdb && say "zeroed"
 	;;
 reboot)
 	next_boot
