@@ -400,6 +400,21 @@ Test(unpermitted, flood_fails)
 	assert_failed(link, "messages per second");
 }
 
+Test(unpermitted, flood_of_needs_reset_fails)
+{
+	struct device_link *link = fake_link(&up);
+	struct fake *f = start_until(link, LINK_READY);
+	uint64_t end = clock_now_ms() + FAKE_PATIENCE_MS;
+
+	while (device_link_get_state(link) == DEVICE_LINK_READY && clock_now_ms() < end) {
+		struct message m = { .type = MESSAGE_NEEDS_RESET };
+
+		(void)fake_send(f, &m);
+		device_link_on_readable(link);
+	}
+	assert_failed(link, "messages per second");
+}
+
 Test(unpermitted, one_turn_takes_a_bounded_number_of_messages)
 {
 	struct device_link *link = fake_link(&up);
@@ -454,6 +469,23 @@ Test(request, activation_is_pipelined_and_waits_for_all)
 	cr_assert_eq(device_link_reset(link), 0);
 	cr_assert_eq(fake_load(&f->n_seen), 5);
 	cr_assert_eq(f->seen[4].type, MESSAGE_RESET);
+}
+
+/* The guest decides how often its queues break; the process must not be condemned for it. */
+Test(request, needs_reset_after_each_activation_is_no_flood)
+{
+	struct device_link *link = fake_link(&up);
+	struct fake *f = fake_start(link, 1);
+	struct message m = { .type = MESSAGE_NEEDS_RESET };
+
+	fake_run(f, FAKE_HONEST, MESSAGE_NONE);
+	for (uint32_t i = 0; i < 2 * LINK_UNSOLICITED_MAX; i++) {
+		cr_assert_eq(activate(link), 0);
+		cr_assert_eq(fake_send(f, &m), 0);
+		cr_assert_eq(device_link_reset(link), 0);
+	}
+	cr_assert_eq(device_link_get_state(link), DEVICE_LINK_READY);
+	cr_assert_eq(fake_load(&up.n_needs_reset), 2 * LINK_UNSOLICITED_MAX);
 }
 
 Test(request, reset_of_an_idle_device_costs_no_message)
