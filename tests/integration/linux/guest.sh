@@ -54,8 +54,9 @@ reboot)
 	[ "$boot" -ge 3 ] || reboot -f
 	;;
 button)
+	exec 3</dev/input/event0 # a press before this would be lost
 	say "waiting for the button"
-	dd if=/dev/input/event0 bs=24 count=1 of=/dev/null 2>/dev/null
+	dd bs=24 count=1 of=/dev/null 2>/dev/null <&3
 	say "pressed"
 	;;
 memory)
