@@ -230,5 +230,6 @@ const struct mode modes[] = {
 	{ "stamp", mode_stamp },
 	{ "smp", mode_smp },
 	{ "conformance", conformance_run },
+	{ "drive", mode_drive },
 	{ 0 },
 };

@@ -10,4 +10,5 @@ struct mode {
 extern const struct mode modes[]; /* ends with a NULL name */
 
 void conformance_run(void);
+void mode_drive(void);
 void hostile_run(void);
