@@ -12,7 +12,7 @@ static void mode_hello(void)
 	print("probe: hello\n");
 }
 
-static void mode_idle(void)
+void mode_idle(void)
 {
 	print("probe: idle\n");
 	/* Interrupt lines stay masked: nothing wakes this CPU. */
@@ -231,5 +231,6 @@ const struct mode modes[] = {
 	{ "smp", mode_smp },
 	{ "conformance", conformance_run },
 	{ "drive", mode_drive },
+	{ "hostile", hostile_run },
 	{ 0 },
 };
