@@ -35,10 +35,27 @@ static struct virtqueue_setup setup;
 static struct span spans[SPANS_MAX];
 static struct virtqueue_chain chain;
 
-/* The model */
-static bool in_flight[DEVICE_QUEUE_SIZE_MAX]; /* popped and not pushed */
-static bool is_done[DEVICE_QUEUE_SIZE_MAX]; /* pushed and not flushed */
-static uint32_t n_done;
+/* The model: heads that were popped and not pushed, and pushed and not flushed. */
+struct heads {
+	uint32_t n;
+	uint16_t list[STEPS_MAX];
+};
+
+static struct heads in_flight, done;
+
+static bool has_head(const struct heads *heads, uint16_t head)
+{
+	for (uint32_t i = 0; i < heads->n; i++)
+		if (heads->list[i] == head)
+			return true;
+	return false;
+}
+
+static void add_head(struct heads *heads, uint16_t head)
+{
+	fuzz_check(heads->n < STEPS_MAX);
+	heads->list[heads->n++] = head;
+}
 
 static void open_memory(void)
 {
@@ -106,31 +123,30 @@ static void step_pop(void)
 		return;
 	}
 	fuzz_check(chain.head < setup.size);
-	fuzz_check(!in_flight[chain.head] && !is_done[chain.head]);
-	in_flight[chain.head] = true;
+	fuzz_check(!has_head(&in_flight, chain.head) && !has_head(&done, chain.head));
+	add_head(&in_flight, chain.head);
 	fuzz_check(page.next_avail == position + 1);
 	fuzz_check(journal_state(chain.head) == JOURNAL_FETCHED);
 	check_chain();
 }
 
-/* @which: the so-manieth head in flight, or any head at all, which may be our own bug. */
+/* @which: one of those in flight; with 0x80 any number at all, which would be our own bug. */
 static void step_push(uint8_t which, uint32_t len)
 {
-	uint16_t head = which;
+	uint32_t i = in_flight.n > 0 ? which % in_flight.n : 0;
+	uint16_t head;
 
-	if (!(which & 0x80)) {
-		uint32_t skip = which & 0x7f;
-
-		for (head = 0; head < setup.size; head++)
-			if (in_flight[head] && skip-- == 0)
-				break;
-	}
-	virtqueue_push(vq, head, len);
-	if (head >= setup.size || !in_flight[head])
+	if (which & 0x80) {
+		if (!has_head(&in_flight, (uint16_t)(which * 5u)))
+			virtqueue_push(vq, (uint16_t)(which * 5u), len);
 		return;
-	in_flight[head] = false;
-	is_done[head] = true;
-	n_done++;
+	}
+	if (in_flight.n == 0)
+		return;
+	head = in_flight.list[i];
+	virtqueue_push(vq, head, len);
+	in_flight.list[i] = in_flight.list[--in_flight.n];
+	add_head(&done, head);
 	if (virtqueue_fault(vq) == NULL)
 		fuzz_check(journal_state(head) == JOURNAL_DONE);
 }
@@ -148,19 +164,18 @@ static void step_flush(void)
 	bool is_broken = virtqueue_fault(vq) != NULL;
 	bool wants = virtqueue_flush(vq);
 
-	fuzz_check(!wants || (n_done > 0 && !is_broken));
-	if (n_done > 0 && !is_broken) {
+	fuzz_check(!wants || (done.n > 0 && !is_broken));
+	if (done.n > 0 && !is_broken) {
 		fuzz_check(load16(setup.used + 2) == (uint16_t)vq->used_next);
 		fuzz_check(page.used_commit == vq->used_next);
 		if (!(setup.features & VIRTIO_F_EVENT_IDX_BIT) && !setup.resume)
 			fuzz_check(wants == !(load16(setup.avail) & 1));
 	}
-	n_done = 0;
-	for (uint32_t i = 0; i < setup.size; i++) {
-		fuzz_check(!is_done[i] || journal_state(i) == JOURNAL_FREE);
-		fuzz_check(!in_flight[i] || journal_state(i) == JOURNAL_FETCHED);
-		is_done[i] = false;
-	}
+	for (uint32_t i = 0; i < done.n; i++)
+		fuzz_check(journal_state(done.list[i]) == JOURNAL_FREE);
+	for (uint32_t i = 0; i < in_flight.n; i++)
+		fuzz_check(journal_state(in_flight.list[i]) == JOURNAL_FETCHED);
+	done.n = 0;
 }
 
 /* The driver writes somewhere; the copy that the end is compared with knows of it. */
@@ -184,22 +199,13 @@ static void step_available(uint8_t n)
 				 (uint16_t)(load16(at) + n));
 }
 
-static uint32_t count_in_flight(void)
-{
-	uint32_t n = n_done;
-
-	for (uint32_t i = 0; i < DEVICE_QUEUE_SIZE_MAX; i++)
-		n += in_flight[i];
-	return n;
-}
-
 /*
  * Another process takes over, from this page. @is_honest: its predecessor kept the page's rules, so
  * what is in flight shows. Return: false when it does not take over.
  */
 static bool step_successor(bool is_honest)
 {
-	uint32_t n = count_in_flight();
+	bool is_clean = in_flight.n + done.n == 0;
 	struct virtqueue *next = vq == &queues[0] ? &queues[1] : &queues[0];
 	int r;
 
@@ -208,13 +214,13 @@ static bool step_successor(bool is_honest)
 	r = virtqueue_enable(next, &setup);
 	fuzz_check(r == 0 || r == VIRTQUEUE_NOT_CLEAN);
 	fuzz_check((r == 0) == virtqueue_is_enabled(next));
-	fuzz_check(!is_honest || n == 0 || r != 0);
+	fuzz_check(!is_honest || r != 0 || is_clean);
+	/* A broken queue publishes nothing more, so its position may say otherwise. */
+	fuzz_check(!is_honest || r == 0 || !is_clean || virtqueue_fault(vq) != NULL);
 	if (r != 0)
 		return false;
 	vq = next;
-	memset(in_flight, 0, sizeof(in_flight));
-	memset(is_done, 0, sizeof(is_done));
-	n_done = 0;
+	in_flight.n = done.n = 0;
 	return true;
 }
 
@@ -310,9 +316,8 @@ static bool step(struct fuzz_reader *in)
 /* Every chain is handed back, as a device does at a reset. */
 static void finish(void)
 {
-	for (uint16_t head = 0; head < setup.size; head++)
-		if (in_flight[head])
-			step_push(0, 0); /* the first of those that are left */
+	while (in_flight.n > 0)
+		step_push(0, 0);
 	step_flush();
 	virtqueue_disable(vq);
 	fuzz_check(!virtqueue_is_enabled(vq) && page.size == 0);
@@ -358,9 +363,7 @@ static void prepare(const struct start *s)
 		setup.features |= s->features >> i & 1 ? bits[i] : 0;
 	chain = (struct virtqueue_chain){ .spans = spans, .n_spans_max = s->n_spans_max % SPANS_MAX };
 	memset(&page, 0, sizeof(page));
-	memset(in_flight, 0, sizeof(in_flight));
-	memset(is_done, 0, sizeof(is_done));
-	n_done = 0;
+	in_flight.n = done.n = 0;
 	vq = &queues[0];
 	virtqueue_init(vq, gm, &page);
 }
