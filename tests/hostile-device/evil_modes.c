@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -38,6 +37,7 @@ static enum evil_next act_segv(struct evil *e)
 	volatile char *at = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	(void)e;
+	(void)signal(SIGSEGV, SIG_DFL); /* a sanitizer would report it */
 	*at = 0;
 	return NEXT_SKIP;
 }
@@ -206,6 +206,7 @@ static enum evil_next act_enable_queue(struct evil *e)
 		return NEXT_GO_ON;                                                                 \
 	}
 
+FORGE_EMPTY(needs_reset, MESSAGE_NEEDS_RESET)
 FORGE_EMPTY(reset, MESSAGE_RESET)
 FORGE_EMPTY(pause, MESSAGE_PAUSE)
 FORGE_EMPTY(resume, MESSAGE_RESUME)
@@ -280,9 +281,13 @@ static enum evil_next act_truncated(struct evil *e)
 static enum evil_next act_random(struct evil *e)
 {
 	uint8_t bytes[512];
+	uint32_t state = 20250923;
 
 	(void)e;
-	(void)!getrandom(bytes, sizeof(bytes), 0);
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		state = state * 1664525u + 1013904223u;
+		bytes[i] = (uint8_t)(state >> 24);
+	}
 	(void)evil_send_bytes(bytes, sizeof(bytes), NULL, 0);
 	return NEXT_GO_ON;
 }
@@ -421,6 +426,13 @@ static enum evil_next act_flood_ping(struct evil *e)
 	return NEXT_GO_ON;
 }
 
+static enum evil_next act_flood_needs_reset(struct evil *e)
+{
+	for (int i = 0; i < FLOOD; i++)
+		evil_send_empty(e, MESSAGE_NEEDS_RESET);
+	return NEXT_GO_ON;
+}
+
 /* Fewer than counts as a flood, again and again: legal, if useless. */
 static enum evil_next act_chatter(struct evil *e)
 {
@@ -479,6 +491,8 @@ const struct evil_action evil_actions[] = {
 	{ "core-start", act_core_start, ONCE },
 	{ "setup", act_setup, ONCE },
 	{ "enable-queue", act_enable_queue, ONCE },
+	{ "needs-reset", act_needs_reset, ONCE },
+	{ "flood-needs-reset", act_flood_needs_reset, ONCE },
 	{ "reset", act_reset, ONCE },
 	{ "pause", act_pause, ONCE },
 	{ "resume", act_resume, ONCE },
