@@ -231,5 +231,6 @@ const struct mode modes[] = {
 	{ "smp", mode_smp },
 	{ "conformance", conformance_run },
 	{ "hostile", hostile_run },
+	{ "bench", bench_blk_run },
 	{ 0 },
 };

@@ -11,3 +11,4 @@ extern const struct mode modes[]; /* ends with a NULL name */
 
 void conformance_run(void);
 void hostile_run(void);
+void bench_blk_run(void);
