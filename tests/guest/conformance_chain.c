@@ -237,10 +237,10 @@ void conformance_chain(void)
 
 	for (unsigned kind = 0; kind < 2; kind++) {
 		for (unsigned i = 0; i < ARRAY_LEN(read_shapes); i++)
-			tap_case(chain_read, i | kind << 8, "read, %s chain: %s", kinds[kind],
+			tap_case(chain_read, i | kind << 8, "read, %s chain, %s", kinds[kind],
 				 read_shapes[i].name);
 		for (unsigned i = 0; i < ARRAY_LEN(write_shapes); i++)
-			tap_case(chain_write, i | kind << 8, "write, %s chain: %s", kinds[kind],
+			tap_case(chain_write, i | kind << 8, "write, %s chain, %s", kinds[kind],
 				 write_shapes[i].name);
 		tap_case(chain_longest, kind, "longest %s chain", kinds[kind]);
 	}

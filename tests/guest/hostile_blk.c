@@ -222,7 +222,7 @@ static const char *get_id_long(uint64_t unused)
 void hostile_blk(void)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(blk_cases); i++)
-		hostile_case(blk_run, i, blk_cases[i].rule, "request: %s", blk_cases[i].name);
+		hostile_case(blk_run, i, blk_cases[i].rule, "request, %s", blk_cases[i].name);
 	for (unsigned i = 0; i < ARRAY_LEN(segment_cases); i++)
 		hostile_case(segment_run, i | 1 << 8, segment_cases[i].rule, "discard %s",
 			     segment_cases[i].name);
@@ -237,5 +237,5 @@ void hostile_blk(void)
 	hostile_case(limit_sectors, BLK_WRITE_ZEROES, SEGMENTS, "write zeroes %s",
 		     limit_cases[1].name);
 	hostile_case(limit_discard_unmap, 0, SEGMENTS, "discard %s", limit_cases[2].name);
-	hostile_case(get_id_long, 0, "5.2.6, row 26", "request: get id with a page of room");
+	hostile_case(get_id_long, 0, "5.2.6, row 26", "request, get id with a page of room");
 }

@@ -263,12 +263,12 @@ static const char *head_last(uint64_t unused)
 void hostile_chain(void)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(chain_cases); i++)
-		hostile_case(chain_direct, i, chain_cases[i].rule, "chain: %s",
+		hostile_case(chain_direct, i, chain_cases[i].rule, "chain, %s",
 			     chain_cases[i].name);
 	for (unsigned i = 0; i < ARRAY_LEN(chain_cases); i++)
-		hostile_case(chain_in_table, i, chain_cases[i].rule, "indirect chain: %s",
+		hostile_case(chain_in_table, i, chain_cases[i].rule, "indirect chain, %s",
 			     chain_cases[i].name);
-	hostile_case(header_in_ring, 0, "2.7.5, row 6", "chain: header inside the descriptor table");
+	hostile_case(header_in_ring, 0, "2.7.5, row 6", "chain, header inside the descriptor table");
 	hostile_case(head_outside, VICTIM_QUEUE_SIZE, "2.7.6, row 2", "head is the queue size");
 	hostile_case(head_outside, 0xffff, "2.7.6, row 2", "head is 65535");
 	hostile_case(head_last, 0, "2.7.6", "head is the last descriptor");

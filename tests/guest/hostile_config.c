@@ -170,21 +170,21 @@ void hostile_config(void)
 {
 	for (unsigned width = 1; width <= 8; width *= 2) {
 		hostile_case(read_past_end, width, "4.2.2.2, row 14",
-			     "config: %u bytes read behind the end", width);
+			     "config, %u bytes read behind the end", width);
 		hostile_case(write_past_end, width, "4.2.2.2, row 14",
-			     "config: %u bytes written behind the end", width);
+			     "config, %u bytes written behind the end", width);
 		hostile_case(read_last_byte, width, "4.2.2.2, row 14",
-			     "config: last %u bytes of the page", width);
+			     "config, last %u bytes of the page", width);
 		if (width > 1)
 			hostile_case(read_unaligned, width, "4.2.2.2, row 14",
-				     "config: %u bytes at every offset", width);
+				     "config, %u bytes at every offset", width);
 	}
-	hostile_case(across_the_page, 0, "4.2.2.2, row 14", "config: read across the page's end");
-	hostile_case(across_the_page, 1, "4.2.2.2, row 14", "config: write across the page's end");
+	hostile_case(across_the_page, 0, "4.2.2.2, row 14", "config, read across the page's end");
+	hostile_case(across_the_page, 1, "4.2.2.2, row 14", "config, write across the page's end");
 	for (unsigned i = 0; i < ARRAY_LEN(fields); i++)
-		hostile_case(field_is_read_only, i, "5.2.4, row 14", "config: %s is written",
+		hostile_case(field_is_read_only, i, "5.2.4, row 14", "config, %s is written",
 			     fields[i].name);
-	hostile_case(capacity_raised, 0, "5.2.4, row 14", "config: capacity is raised and used");
-	hostile_case(write_storm, 20000, "4.2.2.2, row 14", "config: 20000 writes");
-	hostile_case(config_before_start, 0, "2.5.1", "config: read and written before the start");
+	hostile_case(capacity_raised, 0, "5.2.4, row 14", "config, capacity is raised and used");
+	hostile_case(write_storm, 20000, "4.2.2.2, row 14", "config, 20000 writes");
+	hostile_case(config_before_start, 0, "2.5.1", "config, read and written before the start");
 }

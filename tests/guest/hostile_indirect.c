@@ -139,10 +139,10 @@ static const char *indirect_shared(uint64_t unused)
 void hostile_indirect(void)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(indirect_cases); i++)
-		hostile_case(indirect_run, i, indirect_cases[i].rule, "indirect: %s",
+		hostile_case(indirect_run, i, indirect_cases[i].rule, "indirect, %s",
 			     indirect_cases[i].name);
-	hostile_case(indirect_not_negotiated, 0, RULE, "indirect: not negotiated");
-	hostile_case(indirect_in_ring, 0, "2.7.5.3", "indirect: table is the ring's own");
-	hostile_case(indirect_of_itself, 0, RULE, "indirect: descriptor is its own table");
-	hostile_case(indirect_shared, 0, "2.7.5.3", "indirect: eight requests share a table");
+	hostile_case(indirect_not_negotiated, 0, RULE, "indirect, not negotiated");
+	hostile_case(indirect_in_ring, 0, "2.7.5.3", "indirect, table is the ring's own");
+	hostile_case(indirect_of_itself, 0, RULE, "indirect, descriptor is its own table");
+	hostile_case(indirect_shared, 0, "2.7.5.3", "indirect, eight requests share a table");
 }

@@ -383,10 +383,10 @@ void hostile_race(void)
 
 	partner = n > 1 ? smp_cpu(0) : 0;
 	for (unsigned i = 0; i < ARRAY_LEN(race_cases); i++)
-		hostile_case(race_run, race_cases[i].target, "2.7.13, row 6", "race: %s",
+		hostile_case(race_run, race_cases[i].target, "2.7.13, row 6", "race, %s",
 			     race_cases[i].name);
 	for (unsigned i = 0; i < ARRAY_LEN(others); i++)
-		hostile_case(registers_together, i, "4.2.2, row 22", "race: %s by the other CPU",
+		hostile_case(registers_together, i, "4.2.2, row 22", "race, %s by the other CPU",
 			     other_names[i]);
-	hostile_case(reset_with_requests, 20, "2.4, row 22", "race: resets under requests");
+	hostile_case(reset_with_requests, 20, "2.4, row 22", "race, resets under requests");
 }

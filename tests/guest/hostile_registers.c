@@ -221,10 +221,10 @@ static const char *empty_slot(uint64_t slot)
 void hostile_registers(void)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(write_cases); i++)
-		hostile_case(write_run, i, "4.2.2.2, row 14", "register write: %s",
+		hostile_case(write_run, i, "4.2.2.2, row 14", "register write, %s",
 			     write_cases[i].name);
 	for (unsigned i = 0; i < ARRAY_LEN(read_cases); i++)
-		hostile_case(read_run, i, "4.2.2.2, row 14", "register read: %s",
+		hostile_case(read_run, i, "4.2.2.2, row 14", "register read, %s",
 			     read_cases[i].name);
 	hostile_case(kick_width, 1, "4.2.2.2", "kicks as bytes");
 	hostile_case(kick_width, 2, "4.2.2.2", "kicks as 16 bits");

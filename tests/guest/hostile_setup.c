@@ -311,23 +311,23 @@ static const char *queues_share_rings(uint64_t unused)
 void hostile_setup(void)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(setup_cases); i++)
-		hostile_case(setup_run, i, setup_cases[i].rule, "setup: %s", setup_cases[i].name);
-	hostile_case(setup_too_large, 0, "4.2.2.2, row 3", "setup: twice the maximum size");
-	hostile_case(setup_corrected, 0, "4.2.2.2", "setup: a bad queue is corrected");
-	hostile_case(setup_before_features_ok, 0, "3.1.1, row 3", "setup: before FEATURES_OK");
-	hostile_case(setup_unknown_queue, 200, "4.2.2.2, row 2", "setup: of queue 200");
-	hostile_case(setup_unknown_queue, 0x10000, "4.2.2.2, row 2", "setup: of queue 65536");
-	hostile_case(setup_unknown_queue, 0xffffffff, "4.2.2.2, row 2", "setup: of queue 2^32 - 1");
+		hostile_case(setup_run, i, setup_cases[i].rule, "setup, %s", setup_cases[i].name);
+	hostile_case(setup_too_large, 0, "4.2.2.2, row 3", "setup, twice the maximum size");
+	hostile_case(setup_corrected, 0, "4.2.2.2", "setup, a bad queue is corrected");
+	hostile_case(setup_before_features_ok, 0, "3.1.1, row 3", "setup, before FEATURES_OK");
+	hostile_case(setup_unknown_queue, 200, "4.2.2.2, row 2", "setup, of queue 200");
+	hostile_case(setup_unknown_queue, 0x10000, "4.2.2.2, row 2", "setup, of queue 65536");
+	hostile_case(setup_unknown_queue, 0xffffffff, "4.2.2.2, row 2", "setup, of queue 2^32 - 1");
 	for (unsigned i = 0; i < ARRAY_LEN(frozen_cases); i++)
-		hostile_case(frozen_run, i, "4.2.2.2, row 3", "setup: ready queue, new %s",
+		hostile_case(frozen_run, i, "4.2.2.2, row 3", "setup, ready queue, new %s",
 			     frozen_cases[i].name);
 	for (unsigned i = 0; i < ARRAY_LEN(frozen_cases); i++)
 		hostile_case(frozen_run, i | 1 << 8, "4.2.2.2, row 3",
-			     "setup: after DRIVER_OK, new %s", frozen_cases[i].name);
-	hostile_case(ready_after_driver_ok, 0, "4.2.2.2, row 3", "setup: ready 0 after DRIVER_OK");
-	hostile_case(ready_after_driver_ok, 1, "4.2.2.2", "setup: ready 1 after DRIVER_OK");
-	hostile_case(ready_with_odd_value, 2, "4.2.2.2", "setup: ready 2");
-	hostile_case(ready_with_odd_value, 0xffffffff, "4.2.2.2", "setup: ready 2^32 - 1");
-	hostile_case(enable_after_driver_ok, 0, "3.1.1, row 3", "setup: first queue too late");
-	hostile_case(queues_share_rings, 0, "2.7", "setup: two queues share their rings");
+			     "setup, after DRIVER_OK, new %s", frozen_cases[i].name);
+	hostile_case(ready_after_driver_ok, 0, "4.2.2.2, row 3", "setup, ready 0 after DRIVER_OK");
+	hostile_case(ready_after_driver_ok, 1, "4.2.2.2", "setup, ready 1 after DRIVER_OK");
+	hostile_case(ready_with_odd_value, 2, "4.2.2.2", "setup, ready 2");
+	hostile_case(ready_with_odd_value, 0xffffffff, "4.2.2.2", "setup, ready 2^32 - 1");
+	hostile_case(enable_after_driver_ok, 0, "3.1.1, row 3", "setup, first queue too late");
+	hostile_case(queues_share_rings, 0, "2.7", "setup, two queues share their rings");
 }

@@ -225,26 +225,26 @@ static const char *status_walk(uint64_t seed)
 void hostile_status(void)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(status_cases); i++)
-		hostile_case(status_run, i, status_cases[i].rule, "status: %s",
+		hostile_case(status_run, i, status_cases[i].rule, "status, %s",
 			     status_cases[i].name);
-	hostile_case(features_late, 0, "3.1.1, row 3", "features: added after DRIVER_OK");
-	hostile_case(features_late_dropped, 0, "3.1.1, row 3", "features: dropped after FEATURES_OK");
-	hostile_case(features_refused, ~0ull, "2.2.2, row 17", "features: all 64 bits");
+	hostile_case(features_late, 0, "3.1.1, row 3", "features, added after DRIVER_OK");
+	hostile_case(features_late_dropped, 0, "3.1.1, row 3", "features, dropped after FEATURES_OK");
+	hostile_case(features_refused, ~0ull, "2.2.2, row 17", "features, all 64 bits");
 	hostile_case(features_refused, FEATURE_VERSION_1 | FEATURE_RING_PACKED, "2.2.2",
-		     "features: packed ring, not offered");
+		     "features, packed ring, not offered");
 	hostile_case(features_refused, FEATURE_VERSION_1 | 1ull << 40, "2.2.2",
-		     "features: queue reset, not offered");
+		     "features, queue reset, not offered");
 	hostile_case(features_refused, FEATURE_VERSION_1 | 1ull << 33, "2.2.2",
-		     "features: access platform, not offered");
+		     "features, access platform, not offered");
 	hostile_case(features_refused, FEATURE_INDIRECT, "6.1",
-		     "features: indirect without VERSION_1");
-	hostile_case(features_beyond, 2, "2.2", "features: bit 64");
-	hostile_case(features_beyond, 0xffffffff, "2.2, row 2", "features: word 2^32 - 1");
-	hostile_case(features_corrected, 0, "3.1.1", "features: refused, then corrected");
-	hostile_case(driver_ok_twice, 0, "3.1.1", "status: DRIVER_OK ten times");
-	hostile_case(failed_while_running, 0, "2.1", "status: FAILED while running");
-	hostile_case(driver_ok_without_queue, 0, "3.1.1", "status: DRIVER_OK without a queue");
-	hostile_case(needs_reset_sticks, 0, "2.1.2", "status: DEVICE_NEEDS_RESET sticks");
-	hostile_case(reset_storm, 500, "2.4, row 22", "status: 500 resets in a row");
-	hostile_case(status_walk, 1, "2.1", "status: 500 wild writes");
+		     "features, indirect without VERSION_1");
+	hostile_case(features_beyond, 2, "2.2", "features, bit 64");
+	hostile_case(features_beyond, 0xffffffff, "2.2, row 2", "features, word 2^32 - 1");
+	hostile_case(features_corrected, 0, "3.1.1", "features, refused, then corrected");
+	hostile_case(driver_ok_twice, 0, "3.1.1", "status, DRIVER_OK ten times");
+	hostile_case(failed_while_running, 0, "2.1", "status, FAILED while running");
+	hostile_case(driver_ok_without_queue, 0, "3.1.1", "status, DRIVER_OK without a queue");
+	hostile_case(needs_reset_sticks, 0, "2.1.2", "status, DEVICE_NEEDS_RESET sticks");
+	hostile_case(reset_storm, 500, "2.4, row 22", "status, 500 resets in a row");
+	hostile_case(status_walk, 1, "2.1", "status, 500 wild writes");
 }

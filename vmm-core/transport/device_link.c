@@ -139,13 +139,21 @@ static const struct message_rule device_rules[] = {
 	{ MESSAGE_NONE, 0, NULL },
 };
 
-/* Replies are bounded by the requests; everything else has a budget. */
+/*
+ * Replies are bounded by the requests; everything else has a budget. A guest may break its queues
+ * as often as it likes, and must not get the device process killed for it, so one NEEDS_RESET per
+ * queue and activation is free.
+ */
 static bool is_flood(struct device_link *link, const struct message *m)
 {
 	uint64_t now = clock_now_ms();
 
 	if (m->type == MESSAGE_REPLY)
 		return false;
+	if (m->type == MESSAGE_NEEDS_RESET && link->n_needs_reset < link->n_queues) {
+		link->n_needs_reset++;
+		return false;
+	}
 	if (now - link->unsolicited_since_ms >= LINK_UNSOLICITED_WINDOW_MS) {
 		link->unsolicited_since_ms = now;
 		link->n_unsolicited = 0;

@@ -3,6 +3,7 @@
 # The first process of a test guest runs this; `test=NAME` on the command line says what it does.
 # Every line that a test looks at starts with "guest: ".
 
+# shellcheck source=/dev/null
 . /lib/guest.sh # of the initramfs: kernel_argument
 
 say() {
@@ -37,12 +38,12 @@ cpus=$(grep -c ^processor /proc/cpuinfo)
 case $(kernel_argument test) in
 boot)
 	say "kernel $(uname -r) cpus $cpus"
-	say "disks $(ls /dev/vd? | tr '\n' ' ')"
+	say "disks $(echo /dev/vd?)"
 	say "vda $(cat /sys/block/vda/ro) $(cat /sys/block/vda/size) $(head -c 8 /dev/vda)"
 	say "vdb $(cat /sys/block/vdb/ro) $(cat /sys/block/vdb/size)"
 	say "vdc $(cat /sys/block/vdc/ro) $(cat /sys/block/vdc/serial)"
 	dd if=/dev/zero of=/dev/vdc bs=512 count=1 conv=fsync 2>/dev/null && say "vdc was written"
-	say "queues $(ls /sys/block/vdb/mq | wc -l)"
+	say "queues $(find /sys/block/vdb/mq/* -maxdepth 0 | wc -l)"
 	verify 3m "$cpus" && say "verified"
 	;;
 discard)
@@ -54,8 +55,9 @@ reboot)
 	[ "$boot" -ge 3 ] || reboot -f
 	;;
 button)
+	exec 3</dev/input/event0 # a press before this would be lost
 	say "waiting for the button"
-	dd if=/dev/input/event0 bs=24 count=1 of=/dev/null 2>/dev/null
+	dd bs=24 count=1 of=/dev/null 2>/dev/null <&3
 	say "pressed"
 	;;
 memory)
