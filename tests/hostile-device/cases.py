@@ -115,6 +115,7 @@ CONDEMNED = (
         condemned("served:silence", "does not read its messages", "sw", smp=True),
         condemned("reset:reply-late", LATE, "sr", smp=True),
         condemned("reset:reply-none", LATE, "sr", smp=True),
+        condemned("reset:drip", LATE, "sr", smp=True),
         condemned("enable:reply-none", LATE, "s", smp=True),
         condemned("features:reply-late", LATE, "s", smp=True),
         condemned("pause:silence", LATE, "s", ctl=("pause", "resume")),
@@ -174,6 +175,13 @@ REBOOT = [condemned("reset:silence", LATE), condemned("reset:reply-none", LATE),
           condemned("reset:exit1", "^exit 1")]
 
 ENDED = [start(f"{step}:silence", "ended by SIGTERM") for step in ("hello", "setup", "mapped")]
+
+# Ways to end the VM while a vCPU waits for the device.
+POWERED_OFF = [condemned("reset:silence", None, "sr", smp=True),
+               condemned("enable:silence", None, "s", smp=True)]
+
+KILLED = [condemned("reset:silence", "killed by a second signal", "sr", smp=True),
+          condemned("enable:silence", "killed by a second signal", "s", smp=True)]
 
 ORPHANED = [condemned("reset:silence", None, "sr", smp=True),
             condemned("request:silence", None, "k", smp=True),

@@ -456,6 +456,14 @@ static enum evil_next act_chatter(struct evil *e)
 	return NEXT_GO_ON;
 }
 
+/* The same instead of an answer: waking the one who waits must not move the deadline. */
+static enum evil_next act_drip(struct evil *e)
+{
+	for (int i = 0; i < 5; i++)
+		(void)act_chatter(e);
+	return NEXT_GO_ON;
+}
+
 static enum evil_next act_config_beyond(struct evil *e)
 {
 	struct message m = { .type = MESSAGE_CONFIG_CHANGED,
@@ -544,6 +552,7 @@ const struct evil_action evil_actions[] = {
 	{ "flood-reply", act_flood_reply, ONCE },
 	{ "flood-ping", act_flood_ping, ONCE },
 	{ "chatter", act_chatter, ONCE },
+	{ "drip", act_drip, ONCE },
 	{ "config-beyond", act_config_beyond, ONCE },
 	{ "config-wraps", act_config_wraps, ONCE },
 	{ 0 },
