@@ -22,6 +22,8 @@ static void probe_main(void)
 	for (const struct mode *m = modes; m->name; m++) {
 		if (string_equal(m->name, mode)) {
 			m->run();
+			if (boot_option("linger", NULL, 0))
+				mode_idle();
 			end_power_off();
 		}
 	}

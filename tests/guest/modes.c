@@ -12,7 +12,7 @@ static void mode_hello(void)
 	print("probe: hello\n");
 }
 
-static void mode_idle(void)
+void mode_idle(void)
 {
 	print("probe: idle\n");
 	/* Interrupt lines stay masked: nothing wakes this CPU. */
@@ -230,5 +230,8 @@ const struct mode modes[] = {
 	{ "stamp", mode_stamp },
 	{ "smp", mode_smp },
 	{ "conformance", conformance_run },
+	{ "drive", mode_drive },
+	{ "hostile", hostile_run },
+	{ "bench", bench_blk_run },
 	{ 0 },
 };

@@ -108,10 +108,14 @@ class VM:
         self.kill()
 
     def kill(self):
-        """End the VM whatever state it is in."""
-        if self.process.poll() is None:
-            self.process.kill()
+        """End the VM whatever state it is in, and remove what a killed warden cannot."""
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+            if self.process.poll() is None:
+                self.process.send_signal(number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(0.05 if number == signal.SIGTERM else None)
         self.process.wait()
+        shutil.rmtree(f"/run/bulkhead/{self.name}", ignore_errors=True)
         for pipe in (self.process.stdout, self.process.stdin):
             if pipe:
                 pipe.close()

@@ -146,3 +146,12 @@ def test_no_child_left_after_failed_start():
             expect(vm.wait_exit() == 1, f"{vm.process.returncode} {vm.stderr()!r}")
             expect("--kernel" in vm.stderr() and vm.stderr().count("\n") == 1, vm.stderr())
             expect_gone(vm, children_of(vm.process.pid))
+
+
+def test_pages_above_64_gib():
+    """A guest of 100 GiB may touch all of it; the host gives only what is touched."""
+    places = [0x1000000000, 0x1234567000, 0x1900000000]  # 64, 72.8 and 100 GiB
+    with VM(cmdline="probe=memtouch touch=" + ",".join(hex(p) for p in places),
+            memory="100G") as vm:
+        expect(vm.wait_exit() == 0, vm.stderr())
+        expect(b"probe: touched" in vm.output, f"serial output {vm.output!r}")

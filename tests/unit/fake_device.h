@@ -52,7 +52,7 @@ struct fake {
 };
 
 struct upcalls {
-	uint32_t n_ready, n_failed, n_config; /* atomic */
+	uint32_t n_ready, n_failed, n_config, n_needs_reset; /* atomic */
 	char reason[MESSAGE_TEXT_MAX];
 };
 
@@ -86,8 +86,15 @@ fake_fn void fake_on_config(void *ctx, struct device_link *link)
 	(void)__atomic_fetch_add(&u->n_config, 1, __ATOMIC_RELEASE);
 }
 
+fake_fn void fake_on_needs_reset(void *ctx)
+{
+	struct upcalls *u = ctx;
+
+	(void)__atomic_fetch_add(&u->n_needs_reset, 1, __ATOMIC_RELEASE);
+}
+
 static const struct device_link_events fake_events = { fake_on_ready, fake_on_failed,
-						       fake_on_config };
+						       fake_on_config, fake_on_needs_reset };
 
 /* Everything a test made, for fake_end(). */
 #define FAKES_MAX 16u

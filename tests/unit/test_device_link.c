@@ -1,77 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* device_link: start, requests, failures and take-over, against a scripted device process. */
-#include "fake_device.h"
-
-static struct upcalls up;
+#include "device_link_helpers.h"
 
 TestSuite(hello, .fini = fake_end);
 TestSuite(start, .fini = fake_end);
 TestSuite(unpermitted, .fini = fake_end);
+TestSuite(needs_reset, .fini = fake_end);
 TestSuite(closing, .fini = fake_end);
 TestSuite(request, .fini = fake_end);
-TestSuite(config, .fini = fake_end);
-TestSuite(successor, .fini = fake_end);
-
-static struct device_link_queue queue(uint32_t i)
-{
-	return (struct device_link_queue){ .ready = true,
-					   .size = 64,
-					   .desc = FAKE_RAM_BASE + i * 0x4000u,
-					   .avail = FAKE_RAM_BASE + i * 0x4000u + 0x1000u,
-					   .used = FAKE_RAM_BASE + i * 0x4000u + 0x2000u,
-					   .kick_fd = fake_event_fd,
-					   .call_fd = fake_event_fd };
-}
-
-static int activate(struct device_link *link)
-{
-	struct device_link_queue queues[FAKE_QUEUES] = { queue(0), queue(1), queue(2), queue(3) };
-
-	queues[2].ready = false;
-	return device_link_activate(link, FAKE_VERSION_1 | 0x200u, queues, FAKE_QUEUES);
-}
-
-static void *activate_thread(void *link)
-{
-	return (void *)(intptr_t)activate(link);
-}
-
-static void *reset_thread(void *link)
-{
-	return (void *)(intptr_t)device_link_reset(link);
-}
-
-static pthread_t in_thread(void *(*fn)(void *), void *arg)
-{
-	pthread_t t;
-
-	cr_assert_eq(pthread_create(&t, NULL, fn, arg), 0);
-	return t;
-}
-
-static intptr_t result_of(pthread_t t)
-{
-	void *r;
-
-	cr_assert_eq(pthread_join(t, &r), 0);
-	return (intptr_t)r;
-}
-
-/* The link has failed, was reported once, and answers everything at once. */
-static void assert_failed(struct device_link *link, const char *reason)
-{
-	fake_loop_until(link, &up.n_failed, 1);
-	fake_settle(link);
-	cr_assert_eq(up.n_failed, 1);
-	cr_assert_neq(strstr(up.reason, reason), NULL, "\"%s\" has no \"%s\"", up.reason, reason);
-	cr_assert_eq(device_link_get_state(link), DEVICE_LINK_FAILED);
-	link->request_deadline_ms = FAKE_PATIENCE_MS * 10;
-	cr_assert_eq(activate(link), DEVICE_LINK_GONE);
-	cr_assert_eq(device_link_reset(link), DEVICE_LINK_GONE);
-	cr_assert_eq(device_link_pause(link), DEVICE_LINK_GONE);
-}
-
-/* ---- pure checks ---- */
 
 Test(hello, check_accepts_and_names_each_fault)
 {
@@ -249,22 +185,6 @@ Test(start, requests_wait_for_nothing_while_starting)
 /* ---- messages that are not permitted ---- */
 
 /* How far a start got before the test interferes. */
-static struct fake *start_until(struct device_link *link, enum link_phase phase)
-{
-	struct fake *f = fake_attach(link, 1);
-
-	if (phase == LINK_WAIT_HELLO)
-		return f;
-	fake_greet(f);
-	fake_settle(link);
-	(void)fake_expect(f, MESSAGE_SETUP);
-	if (phase == LINK_WAIT_READY)
-		return f;
-	fake_say(f, MESSAGE_READY);
-	fake_settle(link);
-	return f;
-}
-
 static void expect_unpermitted(enum link_phase phase, enum message_type type)
 {
 	struct device_link *link = fake_link(&up);
@@ -368,6 +288,23 @@ Test(unpermitted, config_change_outside_config_space_fails)
 	cr_assert_eq(up.n_config, 0);
 }
 
+Test(needs_reset, is_passed_on_and_the_link_lives)
+{
+	struct device_link *link = fake_link(&up);
+	struct fake *f = start_until(link, LINK_READY);
+	struct message m = { .type = MESSAGE_NEEDS_RESET };
+
+	cr_assert_eq(fake_send(f, &m), 0);
+	fake_settle(link);
+	cr_assert_eq(up.n_needs_reset, 1);
+	cr_assert_eq(device_link_get_state(link), DEVICE_LINK_READY);
+}
+
+Test(unpermitted, needs_reset_before_ready_fails)
+{
+	expect_unpermitted(LINK_WAIT_READY, MESSAGE_NEEDS_RESET);
+}
+
 Test(unpermitted, flood_fails)
 {
 	struct device_link *link = fake_link(&up);
@@ -377,6 +314,21 @@ Test(unpermitted, flood_fails)
 
 	m.config.len = 1;
 	while (device_link_get_state(link) == DEVICE_LINK_READY && clock_now_ms() < end) {
+		(void)fake_send(f, &m);
+		device_link_on_readable(link);
+	}
+	assert_failed(link, "messages per second");
+}
+
+Test(unpermitted, flood_of_needs_reset_fails)
+{
+	struct device_link *link = fake_link(&up);
+	struct fake *f = start_until(link, LINK_READY);
+	uint64_t end = clock_now_ms() + FAKE_PATIENCE_MS;
+
+	while (device_link_get_state(link) == DEVICE_LINK_READY && clock_now_ms() < end) {
+		struct message m = { .type = MESSAGE_NEEDS_RESET };
+
 		(void)fake_send(f, &m);
 		device_link_on_readable(link);
 	}
@@ -437,6 +389,23 @@ Test(request, activation_is_pipelined_and_waits_for_all)
 	cr_assert_eq(device_link_reset(link), 0);
 	cr_assert_eq(fake_load(&f->n_seen), 5);
 	cr_assert_eq(f->seen[4].type, MESSAGE_RESET);
+}
+
+/* The guest decides how often its queues break; the process must not be condemned for it. */
+Test(request, needs_reset_after_each_activation_is_no_flood)
+{
+	struct device_link *link = fake_link(&up);
+	struct fake *f = fake_start(link, 1);
+	struct message m = { .type = MESSAGE_NEEDS_RESET };
+
+	fake_run(f, FAKE_HONEST, MESSAGE_NONE);
+	for (uint32_t i = 0; i < 2 * LINK_UNSOLICITED_MAX; i++) {
+		cr_assert_eq(activate(link), 0);
+		cr_assert_eq(fake_send(f, &m), 0);
+		cr_assert_eq(device_link_reset(link), 0);
+	}
+	cr_assert_eq(device_link_get_state(link), DEVICE_LINK_READY);
+	cr_assert_eq(fake_load(&up.n_needs_reset), 2 * LINK_UNSOLICITED_MAX);
 }
 
 Test(request, reset_of_an_idle_device_costs_no_message)
@@ -665,229 +634,3 @@ Test(request, several_waiters_and_the_event_loop_share_the_channel)
 }
 
 /* ---- config space ---- */
-
-Test(config, reads_of_every_width_and_edge)
-{
-	struct device_link *link = fake_link(&up);
-	struct fake *f = fake_start(link, 1);
-
-	cr_assert_eq(device_link_config_read(link, 0, 1), 0x01);
-	cr_assert_eq(device_link_config_read(link, 1, 2), 0x0302);
-	cr_assert_eq(device_link_config_read(link, 4, 4), 0x08070605);
-	cr_assert_eq(device_link_config_read(link, 0, 8), UINT64_C(0x0807060504030201));
-	cr_assert_eq(device_link_config_read(link, FAKE_CONFIG_LEN - 1, 1), FAKE_CONFIG_LEN);
-	cr_assert_eq(device_link_config_read(link, FAKE_CONFIG_LEN - 1, 4), FAKE_CONFIG_LEN);
-	cr_assert_eq(device_link_config_read(link, FAKE_CONFIG_LEN - 4, 8), 0x3c3b3a39);
-	cr_assert_eq(device_link_config_read(link, FAKE_CONFIG_LEN, 4), 0);
-	cr_assert_eq(device_link_config_read(link, DEVICE_CONFIG_SPACE_MAX, 8), 0);
-	cr_assert_eq(device_link_config_read(link, UINT32_MAX, 8), 0);
-	cr_assert_eq(device_link_config_read(link, 0, 16), 0);
-	fake_close(f);
-}
-
-Test(config, writes_change_writable_bytes_only_and_are_forwarded)
-{
-	struct device_link *link = fake_link(&up);
-	struct fake *f = fake_start(link, 1);
-	uint32_t generation = device_link_config_generation(link);
-	struct message m;
-
-	device_link_config_write(link, 0, 8, UINT64_MAX);
-	device_link_config_write(link, UINT32_MAX, 8, UINT64_MAX);
-	device_link_config_write(link, FAKE_CONFIG_LEN, 8, UINT64_MAX);
-	fake_expect_none(f);
-	cr_assert_eq(device_link_config_generation(link), generation);
-	device_link_config_write(link, 31, 4, 0xaabbccdd);
-	m = fake_expect(f, MESSAGE_CONFIG_WRITTEN);
-	cr_assert_eq(m.seq, 0);
-	cr_assert_eq(m.config.offset, 32);
-	cr_assert_eq(m.config.len, 2);
-	cr_assert_eq(m.config.data[0], 0xcc);
-	cr_assert_eq(m.config.data[1], 0xbb);
-	cr_assert_eq(device_link_config_read(link, 31, 4), 0x23bbcc20);
-	cr_assert_neq(device_link_config_generation(link), generation);
-}
-
-Test(config, change_by_the_device_is_seen_and_reported)
-{
-	struct device_link *link = fake_link(&up);
-	struct fake *f = fake_start(link, 1);
-	struct message m = { .type = MESSAGE_CONFIG_CHANGED };
-	uint32_t generation = device_link_config_generation(link);
-
-	m.config.offset = FAKE_CONFIG_LEN - 2;
-	m.config.len = 2;
-	m.config.data[0] = 0x11;
-	m.config.data[1] = 0x22;
-	cr_assert_eq(fake_send(f, &m), 0);
-	fake_loop_until(link, &up.n_config, 1);
-	cr_assert_eq(device_link_config_read(link, FAKE_CONFIG_LEN - 2, 2), 0x2211);
-	cr_assert_neq(device_link_config_generation(link), generation);
-}
-
-Test(config, reset_undoes_what_the_driver_wrote)
-{
-	struct device_link *link = fake_link(&up);
-	struct fake *f = fake_start(link, 1);
-
-	fake_run(f, FAKE_HONEST, MESSAGE_NONE);
-	device_link_config_write(link, 32, 1, 0x77);
-	cr_assert_eq(device_link_reset(link), 0);
-	cr_assert_eq(f->seen[1].type, MESSAGE_RESET);
-	cr_assert_eq(device_link_config_read(link, 32, 1), 33);
-}
-
-/* ---- a successor process ---- */
-
-/* An active device whose process has died; the next attach brings its successor. */
-static struct device_link *orphan(void)
-{
-	struct device_link *link = fake_link(&up);
-	struct fake *f = fake_start(link, 1);
-
-	fake_run(f, FAKE_HONEST, MESSAGE_NONE);
-	cr_assert_eq(activate(link), 0);
-	device_link_config_write(link, 32, 1, 0x77);
-	device_link_detach(link, "crashed");
-	fake_join(f);
-	cr_assert_eq(up.n_failed, 1);
-	up = (struct upcalls){ .n_ready = 0 };
-	return link;
-}
-
-static struct fake *start_successor(struct device_link *link)
-{
-	struct fake *f = fake_attach(link, 2);
-
-	fake_greet(f);
-	fake_settle(link);
-	(void)fake_expect(f, MESSAGE_SETUP);
-	fake_say(f, MESSAGE_READY);
-	fake_settle(link);
-	return f;
-}
-
-Test(successor, is_activated_again_with_resume)
-{
-	struct device_link *link = orphan();
-	struct device_page *page = device_link_page(link);
-	struct fake *f = start_successor(link);
-	struct message m;
-
-	cr_assert_eq(up.n_ready, 0);
-	cr_assert_eq(device_link_get_state(link), DEVICE_LINK_STARTING);
-	m = fake_expect(f, MESSAGE_CONFIG_WRITTEN);
-	cr_assert_eq(m.config.offset, 32);
-	cr_assert_eq(m.config.len, 2);
-	cr_assert_eq(m.config.data[0], 0x77);
-	m = fake_expect(f, MESSAGE_SET_FEATURES);
-	cr_assert_eq(m.set_features.features, FAKE_VERSION_1 | 0x200u);
-	fake_reply(f, &m);
-	for (uint32_t i = 0; i < 3; i++) {
-		m = fake_expect(f, MESSAGE_ENABLE_QUEUE);
-		cr_assert_eq(m.enable_queue.resume, true);
-		cr_assert_eq(m.enable_queue.index, i == 2 ? 3 : i);
-		fake_settle(link);
-		cr_assert_eq(up.n_ready, 0);
-		fake_reply(f, &m);
-	}
-	fake_settle(link);
-	cr_assert_eq(up.n_ready, 1);
-	cr_assert_eq(device_link_get_state(link), DEVICE_LINK_READY);
-	cr_assert_eq(device_link_page(link), page);
-	cr_assert_eq(page->header.generation, 2);
-	fake_run(f, FAKE_HONEST, MESSAGE_NONE);
-	cr_assert_eq(device_link_reset(link), 0);
-	cr_assert_eq(device_link_config_read(link, 32, 1), 33);
-}
-
-Test(successor, is_not_activated_after_a_reset)
-{
-	struct device_link *link = orphan();
-	struct fake *f;
-
-	cr_assert_eq(device_link_reset(link), DEVICE_LINK_GONE);
-	f = start_successor(link);
-	fake_expect_none(f);
-	cr_assert_eq(up.n_ready, 1);
-}
-
-Test(successor, reset_while_it_takes_over_follows_the_take_over)
-{
-	struct device_link *link = orphan();
-	struct fake *f = start_successor(link);
-	pthread_t vcpu = in_thread(reset_thread, link);
-
-	fake_run(f, FAKE_HONEST, MESSAGE_NONE);
-	cr_assert_eq(result_of(vcpu), 0);
-	cr_assert_eq(f->seen[fake_load(&f->n_seen) - 1].type, MESSAGE_RESET);
-	fake_loop_until(link, &up.n_ready, 1);
-}
-
-Test(successor, starts_paused_when_the_device_was)
-{
-	struct device_link *link = orphan();
-	struct fake *f;
-
-	cr_assert_eq(device_link_pause(link), DEVICE_LINK_GONE);
-	f = start_successor(link);
-	(void)fake_expect(f, MESSAGE_CONFIG_WRITTEN);
-	(void)fake_expect(f, MESSAGE_PAUSE);
-	(void)fake_expect(f, MESSAGE_SET_FEATURES);
-}
-
-Test(successor, other_hello_fails)
-{
-	struct device_link *link = orphan();
-	struct fake *f = fake_attach(link, 2);
-	struct message m = fake_hello();
-
-	m.hello.features |= 1;
-	cr_assert_eq(fake_send(f, &m), 0);
-	assert_failed(link, "predecessor");
-}
-
-Test(successor, message_of_the_old_generation_fails)
-{
-	struct device_link *link = orphan();
-	struct fake *f = fake_attach(link, 2);
-	struct message m = fake_hello();
-
-	m.generation = 1;
-	cr_assert_eq(fake_send(f, &m), 0);
-	assert_failed(link, "generation");
-}
-
-Test(successor, changed_config_is_reported)
-{
-	struct device_link *link = orphan();
-	struct fake *f = fake_attach(link, 2);
-	struct message m = fake_hello();
-
-	m.hello.config[0] = 0x99;
-	m.hello.config[32] = 0x55;
-	cr_assert_eq(fake_send(f, &m), 0);
-	fake_loop_until(link, &up.n_config, 1);
-	cr_assert_eq(device_link_config_read(link, 0, 1), 0x99);
-	cr_assert_eq(device_link_config_read(link, 32, 1), 0x77);
-}
-
-Test(successor, refusal_fails)
-{
-	struct device_link *link = orphan();
-	struct fake *f = start_successor(link);
-
-	fake_run(f, FAKE_REFUSES, MESSAGE_SET_FEATURES);
-	assert_failed(link, "take over");
-}
-
-Test(successor, silence_fails_at_the_deadline)
-{
-	struct device_link *link = orphan();
-	struct fake *f;
-
-	link->request_deadline_ms = 100;
-	f = start_successor(link);
-	assert_failed(link, "in time");
-	fake_close(f);
-}

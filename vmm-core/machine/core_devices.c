@@ -96,10 +96,20 @@ static void on_device_config_changed(void *ctx, struct device_link *link)
 		virtio_mmio_config_changed(slot->mmio);
 }
 
+/* Any thread, under the link's lock. */
+static void on_device_needs_reset(void *ctx)
+{
+	struct core_slot *slot = ctx;
+
+	if (slot->mmio)
+		virtio_mmio_needs_reset(slot->mmio);
+}
+
 static const struct device_link_events core_link_events = {
 	.ready = on_device_ready,
 	.failed = on_device_failed,
 	.config_changed = on_device_config_changed,
+	.needs_reset = on_device_needs_reset,
 };
 
 static void on_link_readable(evutil_socket_t fd, short what, void *ctx)

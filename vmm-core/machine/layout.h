@@ -23,6 +23,7 @@
 #define LAYOUT_LOW_END 0x9fc00ull /* usable low memory ends; EBDA and ROM area follow */
 #define LAYOUT_ACPI 0xe0000ull /* RSDP and all tables; reserved in e820 */
 #define LAYOUT_ACPI_END 0x100000ull
+#define LAYOUT_RESET_VECTOR 0xffff0ull /* F000:FFF0, in the same reserved area */
 #define LAYOUT_KERNEL 0x100000ull
 
 /* The hole */

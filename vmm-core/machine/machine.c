@@ -217,6 +217,24 @@ int machine_connect_notify(struct machine *m, int event_fd, uint64_t addr, uint3
 	return r < 0 ? machine_kvm_fail(m, r, "KVM_IOEVENTFD") : 0;
 }
 
+/**
+ * machine_write_reset_vector() - all that there is of a BIOS
+ *
+ * On a hardware-reduced ACPI machine Linux tries EFI to reboot, and without EFI jumps to where a
+ * BIOS would start; it does not ask the ACPI reset register. This code pulses the reset line.
+ */
+static int machine_write_reset_vector(struct machine *m)
+{
+	static const uint8_t code[] = {
+		0xb0, 0xfe, /* mov $0xfe, %al */
+		0xe6, 0x64, /* out %al, $0x64 */
+		0xf4,	    /* hlt */
+		0xeb, 0xfd, /* jmp to the hlt */
+	};
+
+	return guest_memory_write(m->gm, gpa(LAYOUT_RESET_VECTOR), code, sizeof(code));
+}
+
 int machine_load(struct machine *m, const struct boot_source *source)
 {
 	struct boot_entry entry;
@@ -224,6 +242,8 @@ int machine_load(struct machine *m, const struct boot_source *source)
 
 	if (r != 0)
 		return r < 0 ? r : -EINVAL;
+	if (machine_write_reset_vector(m) != 0) /* boot_load() has checked that there is memory */
+		return machine_fail(m, -EINVAL, "--memory: too small");
 	r = vcpu_state_boot(m->vcpus.cpus[0].fd, &entry);
 	return r < 0 ? machine_kvm_fail(m, r, "the first registers") : 0;
 }

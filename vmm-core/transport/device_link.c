@@ -115,6 +115,16 @@ static int on_device_failed(void *ctx, const struct message *m, struct fdset *fd
 	return 0;
 }
 
+static int on_needs_reset(void *ctx, const struct message *m, struct fdset *fds)
+{
+	struct device_link *link = ctx;
+
+	(void)m;
+	(void)fds;
+	link->events->needs_reset(link->ctx);
+	return 0;
+}
+
 #define IN_STATE(phase) (1u << (phase))
 #define IN_UP (IN_STATE(LINK_RESUMING) | IN_STATE(LINK_READY))
 #define IN_START (IN_STATE(LINK_WAIT_HELLO) | IN_STATE(LINK_WAIT_READY))
@@ -124,17 +134,26 @@ static const struct message_rule device_rules[] = {
 	{ MESSAGE_READY, IN_STATE(LINK_WAIT_READY), link_on_ready },
 	{ MESSAGE_REPLY, IN_UP, link_on_reply },
 	{ MESSAGE_CONFIG_CHANGED, IN_UP, link_on_config_changed },
+	{ MESSAGE_NEEDS_RESET, IN_UP, on_needs_reset },
 	{ MESSAGE_DEVICE_FAILED, IN_START | IN_UP, on_device_failed },
 	{ MESSAGE_NONE, 0, NULL },
 };
 
-/* Replies are bounded by the requests; everything else has a budget. */
+/*
+ * Replies are bounded by the requests; everything else has a budget. A guest may break its queues
+ * as often as it likes, and must not get the device process killed for it, so one NEEDS_RESET per
+ * queue and activation is free.
+ */
 static bool is_flood(struct device_link *link, const struct message *m)
 {
 	uint64_t now = clock_now_ms();
 
 	if (m->type == MESSAGE_REPLY)
 		return false;
+	if (m->type == MESSAGE_NEEDS_RESET && link->n_needs_reset < link->n_queues) {
+		link->n_needs_reset++;
+		return false;
+	}
 	if (now - link->unsolicited_since_ms >= LINK_UNSOLICITED_WINDOW_MS) {
 		link->unsolicited_since_ms = now;
 		link->n_unsolicited = 0;

@@ -46,6 +46,12 @@ struct device_link_events {
 	void (*ready)(void *ctx, struct device_link *link);
 	void (*failed)(void *ctx, struct device_link *link, const char *reason);
 	void (*config_changed)(void *ctx, struct device_link *link);
+	/*
+	 * The guest broke a queue. Unlike the others: called by whichever thread received the
+	 * message, under the link's lock, so that it comes before the end of a reset that was
+	 * already on its way. Must not call the link.
+	 */
+	void (*needs_reset)(void *ctx);
 };
 
 /**

@@ -86,6 +86,7 @@ struct device_link {
 	char reason[MESSAGE_TEXT_MAX]; /* why it FAILED */
 	uint64_t unsolicited_since_ms;
 	uint32_t n_unsolicited;
+	uint32_t n_needs_reset; /* since the last activation, not counted as unsolicited */
 
 	uint32_t next_seq;
 	struct link_batch batch;

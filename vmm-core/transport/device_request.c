@@ -210,6 +210,7 @@ int device_link_activate(struct device_link *link, uint64_t features,
 	(void)pthread_mutex_lock(&link->lock);
 	if (n <= link->n_queues) {
 		memcpy(a.queues, queues, n * sizeof(*queues));
+		link->n_needs_reset = 0;
 		r = activate(link, &a);
 	}
 	if (r == 0) {

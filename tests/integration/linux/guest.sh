@@ -3,6 +3,9 @@
 # The first process of a test guest runs this; `test=NAME` on the command line says what it does.
 # Every line that a test looks at starts with "guest: ".
 
+# shellcheck source=/dev/null
+. /lib/guest.sh # of the initramfs: kernel_argument
+
 say() {
 	echo "guest: $*"
 }
@@ -14,38 +17,47 @@ next_boot() {
 	say "boot $boot"
 }
 
+# in_tools PROGRAM ARGUMENT...: runs a program of the disk that linux/tools-disk made
+in_tools() {
+	mkdir -p /tools
+	grep -q ' /tools ' /proc/mounts || { mount -t ext4 -o ro "$tools" /tools && mount -o bind /dev /tools/dev; }
+	chroot /tools "$@"
+}
+
 verify() {
 	# one job per CPU, so that every queue is used; block sizes are mixed and odd
-	fio --name=verify --filename=/dev/vdb --rw=randwrite --bsrange=512-64k --blockalign=512 \
+	in_tools fio --name=verify --filename=/dev/vdb --rw=randwrite --bsrange=512-64k --blockalign=512 \
 		--size="$1" --offset_increment="$1" --numjobs="$2" --cpus_allowed_policy=split \
 		--cpus_allowed="0-$(($2 - 1))" --ioengine=libaio --iodepth=16 --direct=1 --thread \
 		--fsync=64 --verify=crc32c --verify_fatal=1 --group_reporting >/tmp/fio 2>&1 ||
 		{ cat /tmp/fio; return 1; }
 }
 
+tools=$(kernel_argument tools)
 cpus=$(grep -c ^processor /proc/cpuinfo)
 case $(kernel_argument test) in
 boot)
 	say "kernel $(uname -r) cpus $cpus"
-	say "disks $(ls /dev/vd? | tr '\n' ' ')"
+	say "disks $(echo /dev/vd?)"
 	say "vda $(cat /sys/block/vda/ro) $(cat /sys/block/vda/size) $(head -c 8 /dev/vda)"
 	say "vdb $(cat /sys/block/vdb/ro) $(cat /sys/block/vdb/size)"
 	say "vdc $(cat /sys/block/vdc/ro) $(cat /sys/block/vdc/serial)"
 	dd if=/dev/zero of=/dev/vdc bs=512 count=1 conv=fsync 2>/dev/null && say "vdc was written"
-	say "queues $(ls /sys/block/vdb/mq | wc -l)"
+	say "queues $(find /sys/block/vdb/mq/* -maxdepth 0 | wc -l)"
 	verify 3m "$cpus" && say "verified"
 	;;
 discard)
-	blkdiscard -o $((1 << 20)) -l $((1 << 20)) /dev/vdb && say "discarded"
-	blkdiscard -z -o $((3 << 20)) -l $((1 << 20)) /dev/vdb && say "zeroed"
+	in_tools blkdiscard -o $((1 << 20)) -l $((1 << 20)) /dev/vdb && say "discarded"
+	in_tools blkdiscard -z -o $((3 << 20)) -l $((1 << 20)) /dev/vdb && say "zeroed"
 	;;
 reboot)
 	next_boot
 	[ "$boot" -ge 3 ] || reboot -f
 	;;
 button)
+	exec 3</dev/input/event0 # a press before this would be lost
 	say "waiting for the button"
-	dd if=/dev/input/event0 bs=24 count=1 of=/dev/null 2>/dev/null
+	dd bs=24 count=1 of=/dev/null 2>/dev/null <&3
 	say "pressed"
 	;;
 memory)
