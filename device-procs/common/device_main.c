@@ -241,14 +241,17 @@ static int start(struct device *dev, struct start_failure *f)
 static void loop(struct device *dev)
 {
 	uint64_t *heartbeat = &dev->page->header.heartbeat, n = 0;
+	bool has_work = false;
 
 	while (!dev->is_over) {
 		__atomic_store_n(heartbeat, ++n, __ATOMIC_RELAXED);
 		if (event_base_loop(dev->base,
-				    dev->n_kick_again ? EVLOOP_NONBLOCK : EVLOOP_ONCE) < 0)
+				    has_work || dev->n_kick_again ? EVLOOP_NONBLOCK :
+								    EVLOOP_ONCE) < 0)
 			device_fail(dev, "event loop: %s", strerror(errno));
 		device_queues_turn(dev);
 		device_control_turn(dev);
+		has_work = device_poll_turn(dev);
 	}
 }
 
