@@ -14,6 +14,7 @@
 #include "device-procs/common/device_internal.h"
 #include "ipc/clock.h"
 #include "ipc/log.h"
+#include "ipc/startup.h"
 
 #define CHANNEL_FD 3
 #define START_DEADLINE_MS 10000u /* the warden wrote DEVICE_START before it gave the fd away */
@@ -217,6 +218,7 @@ static int lock_down(struct device *dev, struct start_failure *f)
 	if (r < 0)
 		return failed(f, r, "start: %s", strerror(-r));
 	params->max_fds = fd_limit(dev);
+	startup_done();
 	r = sandbox_seal(profile, params);
 	return r < 0 ? failed(f, r, "sandbox: seccomp: %s", strerror(-r)) : 0;
 }

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "ipc/startup.h"
 #include "sandbox/filters.h"
 #include "vmm-core/machine/core.h"
 
@@ -116,6 +117,7 @@ static void main_seal(struct core *core)
 	/* The VM has all it will ever get: nothing of /dev/kvm itself is needed any more. */
 	core->machine.kvm_fd = fd_close(core->machine.kvm_fd);
 	core->sandbox.max_fds = main_highest_fd() + 1 + SPARE_FDS;
+	startup_done();
 	r = sandbox_seal(&core_profile, &core->sandbox);
 	if (r < 0)
 		core_fail(core, "core: sandbox: seccomp: %s", strerror(-r));

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "ipc/startup.h"
 #include "vmm-core/warden/control.h"
 
 #define VM_CORE_BUDGET 64 /* messages per turn of the loop */
@@ -44,6 +45,7 @@ static int on_core_ready(void *ctx, const struct message *m, struct fdset *fds)
 	}
 	serial_start(vm->config, &vm->serial);
 	vm_core_send(vm, &resume, NULL);
+	startup_done();
 	return control_open(vm->control);
 }
 
