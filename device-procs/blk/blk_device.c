@@ -21,6 +21,9 @@
 #include "ipc/log.h"
 #include "sandbox/filters.h"
 
+/* So many requests are begun, submitted and shown to the driver together. */
+#define BATCH 16u
+
 #define FEATURE(bit) (UINT64_C(1) << (bit))
 
 struct blk_device {
@@ -206,6 +209,15 @@ static void publish(struct blk_device *b)
 	}
 }
 
+/* A driver that polls goes on with these while we work on the next. */
+static void show(struct blk_device *b)
+{
+	uint64_t dirty = b->dirty;
+
+	for (; dirty != 0; dirty &= dirty - 1)
+		device_show(b->dev, (uint32_t)__builtin_ctzll(dirty));
+}
+
 /* Reap, publish, submit what the completions have led to, until nothing more comes. */
 static int settle(struct blk_device *b)
 {
@@ -222,32 +234,48 @@ static int settle(struct blk_device *b)
 	return 0;
 }
 
+/* Begins up to BATCH requests. Return: 0; VIRTQUEUE_EMPTY; VIRTQUEUE_BROKEN; -errno */
+static int take_batch(struct blk_device *b, struct virtqueue *vq, uint32_t queue)
+{
+	struct virtqueue_chain chain = { .spans = b->spans, .n_spans_max = BLK_SPANS_MAX };
+	uint32_t i;
+
+	for (i = 0; i < BATCH; i++) {
+		int r = virtqueue_pop(vq, &chain);
+
+		if (r == 0)
+			r = begin(b, queue, &chain);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
 /* Takes at most one queue full. Return: 0; VIRTQUEUE_BROKEN; -errno */
 static int take_chains(struct blk_device *b, struct virtqueue *vq, uint32_t queue)
 {
-	struct virtqueue_chain chain = { .spans = b->spans, .n_spans_max = BLK_SPANS_MAX };
-	uint32_t budget = vq->size;
+	uint32_t taken;
 	int r;
 
 	virtqueue_disable_notify(vq);
-	for (;;) {
-		r = virtqueue_pop(vq, &chain);
+	for (taken = 0; taken < vq->size; taken += BATCH) {
+		r = take_batch(b, vq, queue);
 		if (r == VIRTQUEUE_EMPTY) {
-			if (!virtqueue_enable_notify(vq))
+			if (device_is_polling(b->dev) || !virtqueue_enable_notify(vq))
 				return 0;
 			continue;
 		}
+		if (r == 0)
+			r = blk_engine_submit(&b->engine);
+		if (r == 0)
+			r = blk_engine_reap(&b->engine);
 		if (r != 0)
 			return r;
-		r = begin(b, queue, &chain);
-		if (r < 0)
-			return r;
-		if (--budget == 0) {
-			/* Kicks stay off: it is looked at again without one. */
-			device_kick_again(b->dev, queue);
-			return 0;
-		}
+		show(b);
 	}
+	/* Kicks stay off: it is looked at again without one. */
+	device_kick_again(b->dev, queue);
+	return 0;
 }
 
 static int blk_kick(void *state, uint32_t queue)
@@ -268,6 +296,14 @@ static int blk_kick(void *state, uint32_t queue)
 	else if (r < 0)
 		return r;
 	return settle(b);
+}
+
+/* What is in the ring comes back by itself. */
+static bool blk_poll_is_useful(const void *state)
+{
+	const struct blk_device *b = state;
+
+	return b->engine.n_in_ring == 0;
 }
 
 static void on_completions(evutil_socket_t fd, short what, void *ctx)
@@ -320,4 +356,5 @@ const struct device_ops blk_device_ops = {
 	.start = blk_start,
 	.set_features = blk_set_features,
 	.kick = blk_kick,
+	.poll_is_useful = blk_poll_is_useful,
 };

@@ -59,6 +59,12 @@ struct device_ops {
 	 */
 	int (*kick)(void *state, uint32_t queue);
 
+	/*
+	 * Is spinning worth a try: true when nothing but a kick can be the next event. NULL: never
+	 * spin.
+	 */
+	bool (*poll_is_useful)(const void *state);
+
 	/* The driver wrote to config space; NULL: nothing is writable. */
 	void (*config_written)(void *state, uint32_t offset, uint32_t len, const uint8_t *data);
 };
@@ -75,8 +81,18 @@ void device_count(struct device *dev, enum device_counter c, uint64_t n);
 /** device_publish() - flush queue @i and interrupt the driver if it wants that */
 void device_publish(struct device *dev, uint32_t i);
 
+/** device_show() - let a driver that polls see what is done; device_publish() is still due */
+void device_show(struct device *dev, uint32_t i);
+
 /** device_kick_again() - have ops->kick called for queue @i once other events had their turn */
 void device_kick_again(struct device *dev, uint32_t i);
+
+/**
+ * device_is_polling() - does the common code look at the queues before the next sleep?
+ *
+ * Then ops->kick need not ask for kicks when it finds a queue empty.
+ */
+bool device_is_polling(const struct device *dev);
 
 /** device_queue_broke() - virtqueue_pop() said BROKEN: log it and ask for a reset, once */
 void device_queue_broke(struct device *dev, uint32_t i);

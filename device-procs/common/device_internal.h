@@ -6,6 +6,7 @@
 #include <event2/event_struct.h>
 
 #include "device-procs/common/device.h"
+#include "device-procs/common/device_poll.h"
 #include "ipc/channel.h"
 
 enum device_run_state {
@@ -50,6 +51,7 @@ struct device {
 	struct event channel_closed; /* watched while channel_readable is not */
 	struct device_queue *queues; /* offer.n_queues */
 	uint32_t n_kick_again;
+	struct device_poll poll;
 
 	enum device_run_state run;
 	uint64_t features;
@@ -86,6 +88,15 @@ void device_queue_unwatch(struct device *dev, uint32_t i);
 
 /** device_queues_turn() - once per turn of the loop: the queues that wait for another look */
 void device_queues_turn(struct device *dev);
+
+/** device_queue_kick() - have ops->kick called for @q */
+void device_queue_kick(struct device_queue *q);
+
+/**
+ * device_poll_turn() - once per turn of the loop, at its end: spin for work, or ask for kicks
+ * Return: true when there is more work: do not sleep.
+ */
+bool device_poll_turn(struct device *dev);
 
 /** device_queues_in_flight() - chains that were fetched and not given back, in all queues */
 uint32_t device_queues_in_flight(const struct device *dev);

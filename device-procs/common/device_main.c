@@ -62,6 +62,8 @@ static int receive(struct device *dev, enum message_type type, uint32_t timeout_
 
 	if (r < 0)
 		return failed(f, r, "%s: %s", message_type_name(type), strerror(-r));
+	if (r == CHANNEL_CLOSED)
+		return -EPIPE;
 	if (r == CHANNEL_TIMEOUT)
 		return failed(f, -ETIMEDOUT, "%s did not come in time", message_type_name(type));
 	if (r != 0 || dev->message.type != type)
@@ -239,14 +241,17 @@ static int start(struct device *dev, struct start_failure *f)
 static void loop(struct device *dev)
 {
 	uint64_t *heartbeat = &dev->page->header.heartbeat, n = 0;
+	bool has_work = false;
 
 	while (!dev->is_over) {
 		__atomic_store_n(heartbeat, ++n, __ATOMIC_RELAXED);
 		if (event_base_loop(dev->base,
-				    dev->n_kick_again ? EVLOOP_NONBLOCK : EVLOOP_ONCE) < 0)
+				    has_work || dev->n_kick_again ? EVLOOP_NONBLOCK :
+								    EVLOOP_ONCE) < 0)
 			device_fail(dev, "event loop: %s", strerror(errno));
 		device_queues_turn(dev);
 		device_control_turn(dev);
+		has_work = device_poll_turn(dev);
 	}
 }
 
@@ -262,6 +267,8 @@ int device_main(const struct device_ops *ops)
 		return 1;
 	}
 	r = start(&dev, &f);
+	if (r == -EPIPE)
+		return 1; /* the core is gone, and the user hears from the warden why */
 	if (r < 0) {
 		log_error("%s", f.text);
 		dev.message = (struct message){ .type = MESSAGE_DEVICE_FAILED };

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static void kick(struct device_queue *q)
+void device_queue_kick(struct device_queue *q)
 {
 	int r = q->dev->ops->kick(q->dev->state, q->index);
 
@@ -25,7 +25,7 @@ static void on_kick(evutil_socket_t fd, short what, void *ctx)
 	if (read(fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
 		device_fail(q->dev, "queue %u: kick: %s", q->index, strerror(errno));
 	else
-		kick(q);
+		device_queue_kick(q);
 }
 
 void device_queues_turn(struct device *dev)
@@ -42,7 +42,7 @@ void device_queues_turn(struct device *dev)
 		q->kick_again = false;
 		dev->n_kick_again--;
 		if (q->is_watched)
-			kick(q);
+			device_queue_kick(q);
 	}
 }
 
@@ -162,6 +162,11 @@ static void interrupt(struct device *dev, struct device_queue *q)
 	/* EAGAIN: the counter is full, so the interrupt is pending anyway. */
 	if (write(q->call_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		device_fail(dev, "queue %u: interrupt: %s", q->index, strerror(errno));
+}
+
+void device_show(struct device *dev, uint32_t i)
+{
+	virtqueue_show(&dev->queues[i].vq);
 }
 
 void device_publish(struct device *dev, uint32_t i)

@@ -142,6 +142,7 @@ int virtqueue_enable(struct virtqueue *vq, const struct virtqueue_setup *s)
 	vq->has_event_idx = s->features & VIRTIO_F_EVENT_IDX_BIT;
 	vq->has_indirect = s->features & VIRTIO_F_INDIRECT_DESC_BIT;
 	vq->fault = NULL;
+	vq->is_shown = false;
 	vq->is_signalled_known = !s->resume;
 	vq->signalled = (uint16_t)vq->used_next;
 	vq->avail_seen = (uint16_t)vq->next_avail;
@@ -234,12 +235,12 @@ static bool wants_interrupt(struct virtqueue *vq)
 	return !is_known || (uint16_t)(now - event - 1) < (uint16_t)(now - before);
 }
 
-bool virtqueue_flush(struct virtqueue *vq)
+void virtqueue_show(struct virtqueue *vq)
 {
 	uint32_t i;
 
 	if (vq->n_done == 0)
-		return false;
+		return;
 	if (!vq->fault) {
 		page_store(&vq->page->used_commit, vq->used_next);
 		guest_window_store16_release(&vq->used, RING_IDX, (uint16_t)vq->used_next);
@@ -250,6 +251,15 @@ bool virtqueue_flush(struct virtqueue *vq)
 	}
 	vq->n_in_flight -= vq->n_done;
 	vq->n_done = 0;
+	vq->is_shown = true;
+}
+
+bool virtqueue_flush(struct virtqueue *vq)
+{
+	virtqueue_show(vq);
+	if (!vq->is_shown)
+		return false;
+	vq->is_shown = false;
 	if (vq->fault)
 		return false;
 	/* The index is visible before the driver's wish is read; the driver does the reverse. */

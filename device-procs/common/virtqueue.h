@@ -83,6 +83,7 @@ struct virtqueue {
 	uint32_t size; /* 0: disabled */
 	const char *fault; /* why it is broken; NULL: it is not */
 	bool has_event_idx, has_indirect;
+	bool is_shown; /* something was published since the last interrupt decision */
 	bool is_signalled_known; /* false: interrupt at the next flush, whatever the driver says */
 	uint16_t avail_seen; /* avail->idx as last read */
 	uint16_t signalled; /* used index at the last interrupt decision */
@@ -132,6 +133,9 @@ int must_check virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain
  * A head that is not in flight is our own bug and ignored.
  */
 void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t len);
+
+/** virtqueue_show() - publish what was pushed; whether to interrupt is left to the next flush */
+void virtqueue_show(struct virtqueue *vq);
 
 /**
  * virtqueue_flush() - publish what was pushed, with one index store

@@ -232,5 +232,6 @@ const struct mode modes[] = {
 	{ "conformance", conformance_run },
 	{ "drive", mode_drive },
 	{ "hostile", hostile_run },
+	{ "bench", bench_blk_run },
 	{ 0 },
 };

@@ -611,3 +611,21 @@ Test(virtqueue, descriptors_that_change_while_they_are_read)
 	__atomic_store_n(&over, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
 }
+
+Test(virtqueue, shown_is_visible_and_flush_decides_for_all)
+{
+	simple(0);
+	simple(1);
+	put16(AVAIL + 4 + 2 * SIZE, 0); /* used_event: interrupt after the first */
+	cr_assert_eq(virtqueue_pop(&vq, &chain), 0);
+	virtqueue_push(&vq, 0, 64);
+	virtqueue_show(&vq);
+	cr_expect_eq(get16(USED + 2), 1);
+	cr_expect_eq(vq.n_in_flight, 0);
+	cr_assert_eq(virtqueue_pop(&vq, &chain), 0);
+	virtqueue_push(&vq, 1, 64);
+	virtqueue_show(&vq);
+	cr_expect_eq(get16(USED + 2), 2);
+	cr_expect(virtqueue_flush(&vq), "the wish was passed by what was shown before");
+	cr_expect_not(virtqueue_flush(&vq), "once");
+}
