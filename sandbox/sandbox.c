@@ -215,8 +215,10 @@ int sandbox_seal(const struct sandbox_profile *profile, const struct sandbox_par
 	};
 	long r;
 
+#ifndef SANDBOX_KEEPS_STDERR /* builds with sanitizers: their reports are to be read */
 	if (dup2(STDIN_FILENO, STDERR_FILENO) < 0)
 		return -errno;
+#endif
 	r = limit(RLIMIT_NPROC, profile->max_threads_sealed);
 	if (r < 0)
 		return (int)r;

@@ -3,9 +3,10 @@
  * The device's side of a split ring over arbitrary guest memory: any ring addresses, any content,
  * a driver that writes between any two steps, and a device page that a predecessor scribbled on.
  *
- * Checked: every span lies in RAM and has the direction that it says; no head is in flight twice;
- * what the driver sees of used->idx is what was pushed; a broken queue stays broken and is not
- * written any more; nothing outside the used ring ever changes; the journal says what is in flight.
+ * Checked: a chain is accepted or refused as a second reading of the rules says; every span lies in
+ * RAM and has the direction that it says; no head is in flight twice; what the driver sees of
+ * used->idx is what was pushed; a broken queue stays broken and is not written any more; nothing
+ * outside the used ring ever changes; the journal says what is in flight.
  *
  * Input: struct start, N_STEPS of steps, then the content of RAM from 0 on.
  */
@@ -102,6 +103,87 @@ static void check_chain(void)
 		check_span(&chain.last, true);
 }
 
+static uint16_t load16(uint64_t at)
+{
+	uint16_t v = 0;
+
+	fuzz_check(guest_memory_read(gm, gpa(at), &v, sizeof(v)) == 0);
+	return v;
+}
+
+/* VIRTIO 1.2 §2.7.5 once more, as simple as it can be said. */
+struct expected {
+	bool is_broken;
+	bool is_bad;
+	bool is_writing;
+	uint64_t readable, writable;
+};
+
+static bool expect_buffer(struct expected *e, const struct virtqueue_descriptor *d)
+{
+	bool is_writable = d->flags & 2;
+	struct span s;
+
+	if (e->is_writing && !is_writable)
+		return false;
+	e->is_writing = is_writable;
+	*(is_writable ? &e->writable : &e->readable) += d->len;
+	if (d->len > 0 && guest_memory_span(gm, gpa(d->addr), d->len, SPAN_DEVICE_READS, &s) != 0)
+		e->is_bad = true;
+	return e->readable + e->writable <= UINT32_MAX;
+}
+
+/* @n descriptors at @table, of which the one at @i is the first. Return: are they a chain? */
+static bool expect_table(struct expected *e, uint64_t table, uint32_t n, uint32_t i, bool is_outer)
+{
+	struct virtqueue_descriptor d;
+	struct span whole;
+
+	if (guest_memory_span(gm, gpa(table), n * 16u, SPAN_DEVICE_READS, &whole) != 0)
+		return false;
+	for (uint32_t links = 0; links < n && i < n; links++, i = d.next) {
+		if (guest_memory_read(gm, gpa(table + i * 16ull), &d, sizeof(d)) != 0)
+			return false;
+		if (d.flags & 4)
+			return is_outer && !(d.flags & 1) && d.len >= 16 && d.len % 16 == 0 &&
+			       d.len / 16 <= setup.size &&
+			       (setup.features & VIRTIO_F_INDIRECT_DESC_BIT) &&
+			       expect_table(e, d.addr, d.len / 16, 0, false);
+		if (!expect_buffer(e, &d))
+			return false;
+		if (!(d.flags & 1))
+			return true;
+	}
+	return false;
+}
+
+/* What the next pop has to say; @next: position, @idx: the available index that it goes by. */
+static struct expected expect_pop(uint16_t next, uint16_t idx)
+{
+	struct expected e = { 0 };
+	uint16_t head;
+
+	if (idx == next)
+		return e;
+	if ((uint16_t)(idx - next) > setup.size) {
+		e.is_broken = true;
+		return e;
+	}
+	head = load16(setup.avail + 4 + 2ull * (next % setup.size));
+	e.is_broken = head >= setup.size || has_head(&in_flight, head) || has_head(&done, head) ||
+		      !expect_table(&e, setup.desc, setup.size, head, true);
+	return e;
+}
+
+static void check_expected(const struct expected *e, int r)
+{
+	fuzz_check(e->is_broken == (r == VIRTQUEUE_BROKEN));
+	if (r != 0)
+		return;
+	fuzz_check(chain.readable_len == e->readable && chain.writable_len == e->writable);
+	fuzz_check(chain.is_bad == e->is_bad);
+}
+
 static uint64_t journal_state(uint32_t head)
 {
 	return page.journal[head] >> 62;
@@ -111,13 +193,20 @@ static void step_pop(void)
 {
 	bool was_broken = virtqueue_fault(vq) != NULL;
 	uint64_t position = page.next_avail;
+	uint16_t next = (uint16_t)vq->next_avail, idx = vq->avail_seen;
+	struct expected expected;
 	int r;
 
+	if (idx == next)
+		idx = load16(setup.avail + 2);
+	expected = expect_pop(next, idx);
 	memset(spans, 0x5a, sizeof(spans));
 	r = virtqueue_pop(vq, &chain);
 	fuzz_check(r == 0 || r == VIRTQUEUE_EMPTY || r == VIRTQUEUE_BROKEN);
 	fuzz_check((r == VIRTQUEUE_BROKEN) == (virtqueue_fault(vq) != NULL));
 	fuzz_check(!was_broken || r == VIRTQUEUE_BROKEN);
+	if (!was_broken)
+		check_expected(&expected, r);
 	if (r != 0) {
 		fuzz_check(page.next_avail == position);
 		return;
@@ -149,14 +238,6 @@ static void step_push(uint8_t which, uint32_t len)
 	add_head(&done, head);
 	if (virtqueue_fault(vq) == NULL)
 		fuzz_check(journal_state(head) == JOURNAL_DONE);
-}
-
-static uint16_t load16(uint64_t at)
-{
-	uint16_t v = 0;
-
-	fuzz_check(guest_memory_read(gm, gpa(at), &v, sizeof(v)) == 0);
-	return v;
 }
 
 static void step_flush(void)

@@ -17,6 +17,7 @@
 
 #include "ipc/startup.h"
 #include "sandbox/filters.h"
+#include "sandbox/sanitizer_options.h"
 #include "vmm-core/machine/core.h"
 
 #define WARDEN_FD 3
