@@ -10,6 +10,7 @@
  */
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -100,11 +101,18 @@ static void main_enter_sandbox(struct core *core)
 /** main_highest_fd() - fds are handed out from below, so a search from above is short of work */
 static uint64_t main_highest_fd(void)
 {
-	int fd = (int)MAX_FDS - 1;
+	struct pollfd fds[64];
+	int from, i;
 
-	while (fd > 0 && fcntl(fd, F_GETFD) < 0)
-		fd--;
-	return (uint64_t)fd;
+	for (from = (int)MAX_FDS - 1; from > 0; from -= (int)ARRAY_LEN(fds)) {
+		for (i = 0; i < (int)ARRAY_LEN(fds); i++)
+			fds[i] = (struct pollfd){ .fd = from - i }; /* negative ones are skipped */
+		(void)poll(fds, ARRAY_LEN(fds), 0);
+		for (i = 0; i < (int)ARRAY_LEN(fds) && i < from; i++)
+			if (!(fds[i].revents & POLLNVAL))
+				return (uint64_t)(from - i);
+	}
+	return 0;
 }
 
 static void main_seal(struct core *core)

@@ -29,9 +29,13 @@
 void vcpus_init(struct vcpus *set, const struct io_bus *ports, const struct io_bus *memory,
 		int parked_fd, size_t run_size)
 {
-	*set = (struct vcpus){ .ports = ports, .memory = memory, .parked_fd = parked_fd,
-			       .run_size = run_size, .pid = getpid(),
-			       .is_stopped = true };
+	/* Field by field: @set is zero, and an assignment would touch room for every vCPU. */
+	set->ports = ports;
+	set->memory = memory;
+	set->parked_fd = parked_fd;
+	set->run_size = run_size;
+	set->pid = getpid();
+	set->is_stopped = true;
 	(void)pthread_mutex_init(&set->lock, NULL); /* default attributes cannot fail on Linux */
 	(void)pthread_cond_init(&set->changed, NULL);
 }
