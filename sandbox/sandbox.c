@@ -23,6 +23,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+#include "ipc/resident.h"
 #include "sandbox/kernel_compat.h"
 #include "sandbox/sandbox_steps.h"
 
@@ -219,6 +220,7 @@ int sandbox_seal(const struct sandbox_profile *profile, const struct sandbox_par
 	if (dup2(STDIN_FILENO, STDERR_FILENO) < 0)
 		return -errno;
 #endif
+	resident_trim();
 	r = limit(RLIMIT_NPROC, profile->max_threads_sealed);
 	if (r < 0)
 		return (int)r;

@@ -4,8 +4,8 @@
  *
  * device_main() is the only way a device process starts; its order is fixed:
  *
- *	DEVICE_START -> ops->open -> HELLO -> SETUP -> memory and device page mapped
- *	-> sandbox_enter -> ops->start -> sandbox_seal -> READY -> event loop
+ *	DEVICE_START -> ops->open -> HELLO -> sandbox_enter -> SETUP -> memory and device page
+ *	mapped -> ops->start -> sandbox_seal -> READY -> event loop
  *
  * One thread. The core's messages are checked against a table per state; a core that breaks it,
  * or closes the channel, ends the process.

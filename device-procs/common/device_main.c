@@ -14,7 +14,6 @@
 #include "device-procs/common/device_internal.h"
 #include "ipc/clock.h"
 #include "ipc/log.h"
-#include "ipc/startup.h"
 
 #define CHANNEL_FD 3
 #define START_DEADLINE_MS 10000u /* the warden wrote DEVICE_START before it gave the fd away */
@@ -198,9 +197,9 @@ static int make_event_base(struct device *dev)
 	return dev->base ? device_control_init(dev) : -ENOMEM;
 }
 
-static int lock_down(struct device *dev, struct start_failure *f)
+/* While the core makes the VM: nothing in here needs the memory that SETUP brings. */
+static int enter_sandbox(struct device *dev, struct start_failure *f)
 {
-	const struct sandbox_profile *profile = dev->ops->profile;
 	struct sandbox_params *params = &dev->sandbox;
 	const char *step = "";
 	int r = close_others(dev);
@@ -208,18 +207,21 @@ static int lock_down(struct device *dev, struct start_failure *f)
 	if (r < 0)
 		return failed(f, r, "sandbox: fds: %s", strerror(-r));
 	params->file_size_max = dev->offer.file_size_max;
-	r = sandbox_enter(profile, params, &step);
+	r = sandbox_enter(dev->ops->profile, params, &step);
 	params->parent_pidfd = fd_close(params->parent_pidfd);
-	if (r < 0)
-		return failed(f, r, "sandbox: %s: %s", step, strerror(-r));
-	r = make_event_base(dev);
+	return r < 0 ? failed(f, r, "sandbox: %s: %s", step, strerror(-r)) : 0;
+}
+
+static int seal(struct device *dev, struct start_failure *f)
+{
+	int r = make_event_base(dev);
+
 	if (r == 0)
 		r = dev->ops->start(dev->state, dev, dev->base);
 	if (r < 0)
 		return failed(f, r, "start: %s", strerror(-r));
-	params->max_fds = fd_limit(dev);
-	startup_done();
-	r = sandbox_seal(profile, params);
+	dev->sandbox.max_fds = fd_limit(dev);
+	r = sandbox_seal(dev->ops->profile, &dev->sandbox);
 	return r < 0 ? failed(f, r, "sandbox: seccomp: %s", strerror(-r)) : 0;
 }
 
@@ -230,9 +232,11 @@ static int start(struct device *dev, struct start_failure *f)
 	if (r == 0)
 		r = say_hello(dev, f);
 	if (r == 0)
+		r = enter_sandbox(dev, f);
+	if (r == 0)
 		r = map_memory(dev, f);
 	if (r == 0)
-		r = lock_down(dev, f);
+		r = seal(dev, f);
 	if (r < 0)
 		return r;
 	dev->message = (struct message){ .type = MESSAGE_READY };

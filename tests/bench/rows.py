@@ -93,7 +93,7 @@ class Memory(Row):
     def sample(self, vmm):
         guest = Guest(self.options.probe, "probe=idle", self.options.small_disk)
         with Run(vmm, guest) as run:
-            run.wait_for("idle")
+            run.wait_for("probe: idle")
             time.sleep(0.3)  # start-up pages of slower peers settle; nothing is asserted
             pss, uss = run.memory(guest.memory_mib)
         return {"pss_mib": pss / 2**20, "uss_mib": uss / 2**20}

@@ -7,16 +7,20 @@ with the results.
 """
 
 import contextlib
+import fcntl
 import json
 import os
+import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 import time
 
 CGROUP = "/sys/fs/cgroup/cpuacct"
+F_OFD_SETLK = 37
 
 
 class Guest:
@@ -117,6 +121,16 @@ class Qemu(Vmm):
         return argv
 
 
+def wait_unlocked(path, deadline=10):
+    """Until no VM locks the image any more: the kernel lets go some time after a process's end."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        with open(path, "r+b") as image, contextlib.suppress(OSError):
+            fcntl.fcntl(image, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+            return
+        time.sleep(0.002)
+
+
 class Run:
     """One VM under measurement, in a CPU accounting group of its own."""
 
@@ -128,6 +142,7 @@ class Run:
         if self.accounted:
             os.mkdir(self.group)
         self.output = b""
+        self.disk = guest.disk
         command = vmm.command(guest, self.folder)
         self.started = time.monotonic_ns()
         self.process = subprocess.Popen(
@@ -151,13 +166,15 @@ class Run:
         self.process.stdout.close()
         self.process.stderr.close()
         shutil.rmtree(self.folder, ignore_errors=True)
-        for _ in range(500):
+        for _ in range(2500):
             try:
                 if self.accounted:
                     os.rmdir(self.group)
                 break
             except OSError:
-                time.sleep(0.01)
+                time.sleep(0.002)
+        if self.disk:
+            wait_unlocked(self.disk)
 
     def pids(self):
         """Every process of this VM."""
@@ -192,10 +209,13 @@ class Run:
         return total
 
     def wait_for(self, text, deadline=60):
-        """Read until @text is in the output; returns CLOCK_MONOTONIC ns of its arrival."""
+        """Read until a line begins with @text; returns CLOCK_MONOTONIC ns of its arrival.
+
+        A line, because Firecracker's own log goes to the same place.
+        """
         end = time.monotonic() + deadline
-        needle = text.encode()
-        while needle not in self.output:
+        needle = re.compile(rb"^" + re.escape(text.encode()), re.MULTILINE)
+        while not needle.search(self.output):
             left = end - time.monotonic()
             ready, _, _ = select.select([self.process.stdout], [], [], max(left, 0))
             chunk = os.read(self.process.stdout.fileno(), 65536) if ready else b""

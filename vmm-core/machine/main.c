@@ -10,12 +10,12 @@
  */
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "ipc/startup.h"
 #include "sandbox/filters.h"
 #include "sandbox/sanitizer_options.h"
 #include "vmm-core/machine/core.h"
@@ -102,11 +102,18 @@ static void main_enter_sandbox(struct core *core)
 /** main_highest_fd() - fds are handed out from below, so a search from above is short of work */
 static uint64_t main_highest_fd(void)
 {
-	int fd = (int)MAX_FDS - 1;
+	struct pollfd fds[64];
+	int from, i;
 
-	while (fd > 0 && fcntl(fd, F_GETFD) < 0)
-		fd--;
-	return (uint64_t)fd;
+	for (from = (int)MAX_FDS - 1; from > 0; from -= (int)ARRAY_LEN(fds)) {
+		for (i = 0; i < (int)ARRAY_LEN(fds); i++)
+			fds[i] = (struct pollfd){ .fd = from - i }; /* negative ones are skipped */
+		(void)poll(fds, ARRAY_LEN(fds), 0);
+		for (i = 0; i < (int)ARRAY_LEN(fds) && i < from; i++)
+			if (!(fds[i].revents & POLLNVAL))
+				return (uint64_t)(from - i);
+	}
+	return 0;
 }
 
 static void main_seal(struct core *core)
@@ -118,7 +125,6 @@ static void main_seal(struct core *core)
 	/* The VM has all it will ever get: nothing of /dev/kvm itself is needed any more. */
 	core->machine.kvm_fd = fd_close(core->machine.kvm_fd);
 	core->sandbox.max_fds = main_highest_fd() + 1 + SPARE_FDS;
-	startup_done();
 	r = sandbox_seal(&core_profile, &core->sandbox);
 	if (r < 0)
 		core_fail(core, "core: sandbox: seccomp: %s", strerror(-r));

@@ -29,7 +29,7 @@
 void vcpus_init(struct vcpus *set, const struct io_bus *ports, const struct io_bus *memory,
 		int parked_fd, size_t run_size)
 {
-	/* Not as a whole: room for 64 vCPUs that are not there would be touched. */
+	/* Field by field: @set is zero, and an assignment would touch room for every vCPU. */
 	set->ports = ports;
 	set->memory = memory;
 	set->parked_fd = parked_fd;

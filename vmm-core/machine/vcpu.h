@@ -49,7 +49,7 @@ struct vcpus {
 	uint64_t first_run_ns; /* clock_now_ns() just before the first KVM_RUN */
 };
 
-/** vcpus_init() - no vCPUs yet; borrows the tables and the eventfd */
+/** vcpus_init() - of a zeroed @set: no vCPUs yet; borrows the tables and the eventfd */
 void vcpus_init(struct vcpus *set, const struct io_bus *ports, const struct io_bus *memory,
 		int parked_fd, size_t run_size);
 

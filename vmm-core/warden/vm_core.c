@@ -6,11 +6,11 @@
  * table below, and every slot and generation is compared with what the warden itself started. A
  * message that is not permitted ends the VM, nothing worse.
  */
+#include "ipc/resident.h"
 #include "vmm-core/warden/vm.h"
 
 #include <string.h>
 
-#include "ipc/startup.h"
 #include "vmm-core/warden/control.h"
 
 #define VM_CORE_BUDGET 64 /* messages per turn of the loop */
@@ -45,7 +45,7 @@ static int on_core_ready(void *ctx, const struct message *m, struct fdset *fds)
 	}
 	serial_start(vm->config, &vm->serial);
 	vm_core_send(vm, &resume, NULL);
-	startup_done();
+	resident_trim();
 	return control_open(vm->control);
 }
 
