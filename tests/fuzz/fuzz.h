@@ -17,10 +17,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /** fuzz_check() - an invariant: when it is false the input is kept and the run has failed */
-#define fuzz_check(condition)                                                                     \
-	do {                                                                                      \
-		if (!(condition))                                                                 \
-			fuzz_fail(__FILE__, __LINE__, #condition);                                \
+#define fuzz_check(condition)                                                                      \
+	do {                                                                                       \
+		if (!(condition))                                                                  \
+			fuzz_fail(__FILE__, __LINE__, #condition);                                 \
 	} while (0)
 
 static inline _Noreturn void fuzz_fail(const char *file, int line, const char *condition)

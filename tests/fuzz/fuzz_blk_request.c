@@ -141,8 +141,8 @@ static void check_iovecs(const struct virtqueue_chain *chain, const struct blk_r
 		sum += iov[i].iov_len;
 	}
 	fuzz_check(sum == len);
-	fuzz_check(blk_spans_iovec(chain->spans, rq->n_spans, s->skip, direction, iov,
-				   s->n_iovecs, &len) <= s->n_iovecs);
+	fuzz_check(blk_spans_iovec(chain->spans, rq->n_spans, s->skip, direction, iov, s->n_iovecs,
+				   &len) <= s->n_iovecs);
 	fuzz_check(len <= sum);
 }
 
@@ -193,9 +193,9 @@ static void check_accepted(const struct virtqueue_chain *chain, const struct blk
 			   const struct blk_request *rq, const struct start *s)
 {
 	static const uint32_t types[] = {
-		[BLK_READ] = VIRTIO_BLK_T_IN,	      [BLK_WRITE] = VIRTIO_BLK_T_OUT,
-		[BLK_FLUSH] = VIRTIO_BLK_T_FLUSH,     [BLK_DISCARD] = VIRTIO_BLK_T_DISCARD,
-		[BLK_GET_ID] = VIRTIO_BLK_T_GET_ID,   [BLK_WRITE_ZEROES] = VIRTIO_BLK_T_WRITE_ZEROES,
+		[BLK_READ] = VIRTIO_BLK_T_IN,       [BLK_WRITE] = VIRTIO_BLK_T_OUT,
+		[BLK_FLUSH] = VIRTIO_BLK_T_FLUSH,   [BLK_DISCARD] = VIRTIO_BLK_T_DISCARD,
+		[BLK_GET_ID] = VIRTIO_BLK_T_GET_ID, [BLK_WRITE_ZEROES] = VIRTIO_BLK_T_WRITE_ZEROES,
 	};
 	uint32_t type;
 

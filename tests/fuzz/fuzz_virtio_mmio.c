@@ -168,9 +168,9 @@ static void do_owner(struct virtio_mmio_regs *regs, uint8_t how)
 	}
 	wants = virtio_mmio_regs_fail(regs);
 	fuzz_check((old & ~regs->status) == 0);
-	fuzz_check(!wants || ((regs->status & VIRTIO_STATUS_NEEDS_RESET) &&
-			      !(old & VIRTIO_STATUS_NEEDS_RESET) &&
-			      (old & VIRTIO_STATUS_DRIVER_OK)));
+	fuzz_check(!wants ||
+		   ((regs->status & VIRTIO_STATUS_NEEDS_RESET) &&
+		    !(old & VIRTIO_STATUS_NEEDS_RESET) && (old & VIRTIO_STATUS_DRIVER_OK)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -442,7 +442,8 @@ static void prepare(const struct start *s)
 	};
 	for (uint32_t i = 0; i < 3; i++)
 		setup.features |= s->features >> i & 1 ? bits[i] : 0;
-	chain = (struct virtqueue_chain){ .spans = spans, .n_spans_max = s->n_spans_max % SPANS_MAX };
+	chain = (struct virtqueue_chain){ .spans = spans,
+					  .n_spans_max = s->n_spans_max % SPANS_MAX };
 	memset(&page, 0, sizeof(page));
 	in_flight.n = done.n = 0;
 	vq = &queues[0];

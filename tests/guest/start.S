@@ -213,7 +213,8 @@ interrupt:
 	movl	8(%rsp), %eax
 	incl	interrupt_counts(, %eax, 4)
 	xorl	%eax, %eax
-	movabs	%eax, LAPIC_EOI /* above 2 GiB: no address for a plain mov, which clang sign-extends */
+	/* Above 2 GiB: in a plain mov clang would sign-extend the address. */
+	movabs	%eax, LAPIC_EOI
 	popq	%rax
 	addq	$8, %rsp
 	iretq

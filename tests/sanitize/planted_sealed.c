@@ -16,7 +16,10 @@
 int main(int argc, char **argv)
 {
 	static const struct sandbox_profile profile = {
-		.name = "planted", .filter = &PLANTED_FILTER, .max_fds = 8, .max_threads = 1,
+		.name = "planted",
+		.filter = &PLANTED_FILTER,
+		.max_fds = 8,
+		.max_threads = 1,
 	};
 	static const struct sandbox_params params = { .parent_pidfd = -1 };
 	const char *bug = argc > 1 ? argv[1] : "";
