@@ -216,8 +216,10 @@ int sandbox_seal(const struct sandbox_profile *profile, const struct sandbox_par
 	};
 	long r;
 
+#ifndef SANDBOX_KEEPS_STDERR /* builds with sanitizers: their reports are to be read */
 	if (dup2(STDIN_FILENO, STDERR_FILENO) < 0)
 		return -errno;
+#endif
 	resident_trim();
 	r = limit(RLIMIT_NPROC, profile->max_threads_sealed);
 	if (r < 0)

@@ -19,6 +19,23 @@
 
 #include "sandbox/seccomp_rule.h"
 
+/*
+ * What the run-time library of a sanitizer asks for besides, in the builds that have one and in no
+ * others (sandbox/meson.build). sandbox/sanitizer_options.h avoids the rest.
+ */
+static const struct seccomp_rule sanitizer_rules[] = {
+#ifdef SECCOMP_FOR_SANITIZERS
+	{ .nr = SCMP_SYS(sigaltstack), .why = "looked at before every call that does not return" },
+	{ .nr = SCMP_SYS(sched_yield), .why = "locks of the allocator" },
+	{ .nr = SCMP_SYS(futex), .why = "locks of the allocator" },
+	{ .nr = SCMP_SYS(madvise), .why = "large blocks that were freed" },
+	{ .nr = SCMP_SYS(getpid), .why = "a report" },
+	{ .nr = SCMP_SYS(gettid), .why = "a report" },
+	{ .nr = SCMP_SYS(write), .why = "a report" },
+#endif
+	{ .nr = SECCOMP_RULES_END },
+};
+
 static void die(const char *what, int r)
 {
 	fprintf(stderr, "seccomp_compile: %s: %s\n", what, strerror(-r));
@@ -52,6 +69,12 @@ static void add_rule(scmp_filter_ctx ctx, const struct seccomp_rule *rule)
 		die(rule->why, r);
 }
 
+static void add_rules(scmp_filter_ctx ctx, const struct seccomp_rule *rules)
+{
+	for (const struct seccomp_rule *rule = rules; rule->nr != SECCOMP_RULES_END; rule++)
+		add_rule(ctx, rule);
+}
+
 static void compile(uint32_t default_action, const char *name, const char *variant)
 {
 	struct sock_filter insn;
@@ -68,8 +91,8 @@ static void compile(uint32_t default_action, const char *name, const char *varia
 	r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* binary tree by number */
 	if (r < 0)
 		die("optimisation level", r);
-	for (const struct seccomp_rule *rule = seccomp_rules; rule->nr != SECCOMP_RULES_END; rule++)
-		add_rule(ctx, rule);
+	add_rules(ctx, seccomp_rules);
+	add_rules(ctx, sanitizer_rules);
 	r = seccomp_export_bpf(ctx, fileno(bpf));
 	if (r < 0)
 		die("export", r);

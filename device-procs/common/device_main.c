@@ -62,6 +62,8 @@ static int receive(struct device *dev, enum message_type type, uint32_t timeout_
 
 	if (r < 0)
 		return failed(f, r, "%s: %s", message_type_name(type), strerror(-r));
+	if (r == CHANNEL_CLOSED)
+		return -EPIPE;
 	if (r == CHANNEL_TIMEOUT)
 		return failed(f, -ETIMEDOUT, "%s did not come in time", message_type_name(type));
 	if (r != 0 || dev->message.type != type)
@@ -271,6 +273,8 @@ int device_main(const struct device_ops *ops)
 		return 1;
 	}
 	r = start(&dev, &f);
+	if (r == -EPIPE)
+		return 1; /* the core is gone, and the user hears from the warden why */
 	if (r < 0) {
 		log_error("%s", f.text);
 		dev.message = (struct message){ .type = MESSAGE_DEVICE_FAILED };

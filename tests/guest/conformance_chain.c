@@ -208,6 +208,58 @@ static const char *chain_scrambled(uint64_t which)
 	return pattern_check(data + SECTOR, 21, SECTOR, SEED_SALT);
 }
 
+/* Direct descriptors, then one that points to a table with the rest of the chain, §2.7.5.3.2. */
+static const char *chain_continued(uint64_t n_direct)
+{
+	struct vring_desc *table = memory_alloc(3 * sizeof(*table), 16);
+	uint8_t *data = memory_alloc(SECTOR, 16);
+	struct vring_used_elem elem;
+	struct blk blk;
+
+	struct part parts[3] = { { .len = sizeof(*blk.header) }, { data, SECTOR, true } };
+
+	EXPECT_OK(chain_open(&blk, true));
+	parts[0].addr = blk.header;
+	parts[2] = (struct part){ blk.status, 1, true };
+	*blk.header = (struct blk_header){ .type = BLK_IN, .sector = 30 };
+	vq_chain(&blk.vq, 0, parts, (unsigned)n_direct);
+	blk.vq.desc[n_direct - 1].flags |= DESC_NEXT;
+	blk.vq.desc[n_direct - 1].next = (uint16_t)n_direct;
+	vq_indirect(&blk.vq, (uint16_t)n_direct, table, parts + n_direct, 3 - (unsigned)n_direct);
+	vq_push(&blk.vq, 0);
+	vq_kick(&blk.vq);
+	EXPECT(vq_wait(&blk.vq, TIMEOUT_REQUEST, &elem), "no answer, device status 0x%x",
+	       vdev_status(disk));
+	EXPECT(elem.id == 0 && elem.len == SECTOR + 1, "used id %u length %u", elem.id, elem.len);
+	EXPECT(*blk.status == BLK_S_OK, "status %u", *blk.status);
+	return pattern_check(data, 30, SECTOR, SEED_SALT);
+}
+
+/* A buffer, a table, and then the rings, in RAM above 4 GiB. */
+static const char *chain_above_4g(uint64_t unused)
+{
+	uint64_t at = 4 * GIB + 16 * MIB;
+	struct blk blk;
+
+	(void)unused;
+	if (!memory_is_ram(at, MIB))
+		return tap_skip("no RAM there");
+	memory_map(at, MIB);
+	EXPECT(vdev_start(disk, 0), "no start");
+	blk.dev = disk;
+	blk.vq = (struct vq){ .dev = disk, .size = 16 };
+	blk.vq.desc = (void *)at;
+	blk.vq.avail = (void *)(at + 0x1000);
+	blk.vq.used = (void *)(at + 0x2000);
+	blk.header = (void *)(at + 0x3000);
+	blk.status = (void *)(at + 0x4000);
+	memset((void *)at, 0, 0x8000);
+	vq_enable(&blk.vq);
+	vdev_driver_ok(disk);
+	EXPECT(blk_request(&blk, BLK_IN, 40, (void *)(at + 0x5000), SECTOR) == BLK_S_OK, "read");
+	return pattern_check((void *)(at + 0x5000), 40, SECTOR, SEED_SALT);
+}
+
 /* Direct and indirect chains take turns in one ring. */
 static const char *chain_mixed(uint64_t unused)
 {
@@ -246,5 +298,8 @@ void conformance_chain(void)
 	}
 	for (unsigned i = 0; i < 4; i++)
 		tap_case(chain_scrambled, i, "descriptors in scrambled order %u", i);
+	tap_case(chain_continued, 1, "header, then a table");
+	tap_case(chain_continued, 2, "header and data, then a table");
+	tap_case(chain_above_4g, 0, "rings and buffers above 4 GiB");
 	tap_case(chain_mixed, 0, "direct and indirect chains in turn");
 }

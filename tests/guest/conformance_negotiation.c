@@ -9,7 +9,7 @@ static const char *status_after_reset(uint64_t unused)
 	(void)unused;
 	EXPECT(vdev_reset(disk), "status stays 0x%x", vdev_status(disk));
 	EXPECT(vdev_interrupt(disk) == 0, "interrupt status 0x%x", vdev_interrupt(disk));
-	for (uint16_t q = 0; vdev_queue_max(disk, q); q++)
+	for (uint16_t q = 0; q < 64 && vdev_queue_max(disk, q); q++)
 		EXPECT(!vdev_queue_is_enabled(disk, q), "queue %u is enabled", q);
 	return NULL;
 }

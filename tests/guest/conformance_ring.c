@@ -2,10 +2,10 @@
 /* Rings of every size, direct and indirect, and several queues at once; VIRTIO 1.2 §2.7. */
 #include "conformance.h"
 
-/* One slot is a read of one sector: header, then data and status in one descriptor. */
+/* One slot is a read of one sector in three descriptors; in two where the queue has no more. */
 struct slot {
 	struct blk_header header;
-	struct vring_desc table[2];
+	struct vring_desc table[3];
 	uint8_t data[SECTOR + 1];
 	bool is_done;
 } __attribute__((aligned(16)));
@@ -14,6 +14,7 @@ struct flow {
 	struct vq vq;
 	struct slot *slots;
 	uint16_t n_slots;
+	uint16_t n_parts; /* descriptors of a chain */
 	bool is_indirect;
 };
 
@@ -21,7 +22,8 @@ static bool flow_open(struct flow *flow, uint16_t queue, uint16_t size, bool is_
 {
 	vq_make(&flow->vq, disk, queue, size);
 	flow->is_indirect = is_indirect;
-	flow->n_slots = is_indirect ? size : size / 2;
+	flow->n_parts = size > 2 ? 3 : 2;
+	flow->n_slots = is_indirect ? size : size / flow->n_parts;
 	flow->slots = memory_alloc(flow->n_slots * sizeof(*flow->slots), 16);
 	vq_enable(&flow->vq);
 	return vdev_queue_is_enabled(disk, queue);
@@ -29,7 +31,7 @@ static bool flow_open(struct flow *flow, uint16_t queue, uint16_t size, bool is_
 
 static uint16_t flow_head(const struct flow *flow, uint16_t slot)
 {
-	return flow->is_indirect ? slot : (uint16_t)(slot * 2);
+	return flow->is_indirect ? slot : (uint16_t)(slot * flow->n_parts);
 }
 
 static uint64_t slot_sector(uint16_t slot)
@@ -42,16 +44,18 @@ static void flow_stage(struct flow *flow, uint16_t i)
 	struct slot *slot = &flow->slots[i];
 	struct part parts[] = {
 		{ &slot->header, sizeof(slot->header), false },
-		{ slot->data, sizeof(slot->data), true },
+		{ slot->data, flow->n_parts == 3 ? SECTOR : SECTOR + 1, true },
+		{ slot->data + SECTOR, 1, true },
 	};
 
 	memset(slot->data, BLK_S_NONE, sizeof(slot->data));
 	slot->header = (struct blk_header){ .type = BLK_IN, .sector = slot_sector(i) };
 	slot->is_done = false;
 	if (flow->is_indirect)
-		vq_indirect(&flow->vq, flow_head(flow, i), slot->table, parts, 2);
+		vq_indirect(&flow->vq, flow_head(flow, i), slot->table, parts,
+			    flow->n_parts);
 	else
-		vq_chain(&flow->vq, flow_head(flow, i), parts, 2);
+		vq_chain(&flow->vq, flow_head(flow, i), parts, flow->n_parts);
 	vq_stage(&flow->vq, flow_head(flow, i));
 }
 
@@ -62,7 +66,7 @@ static const char *flow_collect(struct flow *flow)
 	uint16_t i;
 
 	EXPECT(vq_wait(&flow->vq, TIMEOUT_REQUEST, &elem), "a request got lost");
-	i = (uint16_t)(flow->is_indirect ? elem.id : elem.id / 2);
+	i = (uint16_t)(flow->is_indirect ? elem.id : elem.id / flow->n_parts);
 	EXPECT(i < flow->n_slots && flow_head(flow, i) == elem.id, "used id %u", elem.id);
 	slot = &flow->slots[i];
 	EXPECT(!slot->is_done, "head %u came back twice", elem.id);
@@ -110,7 +114,7 @@ static const char *ring_tight(uint64_t argument)
 {
 	uint16_t size = (uint16_t)argument;
 	uint64_t bytes = 16u * size + 6u + 2u * size + 2 + 6u + 8u * size;
-	struct flow flow = { .n_slots = size / 2 };
+	struct flow flow = { .n_slots = size / 3, .n_parts = 3 };
 	uint64_t at = (uint64_t)memory_alloc(bytes, 16);
 
 	flow.slots = memory_alloc(flow.n_slots * sizeof(*flow.slots), 16);

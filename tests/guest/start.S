@@ -213,7 +213,7 @@ interrupt:
 	movl	8(%rsp), %eax
 	incl	interrupt_counts(, %eax, 4)
 	xorl	%eax, %eax
-	movl	%eax, LAPIC_EOI
+	movabs	%eax, LAPIC_EOI /* above 2 GiB: no address for a plain mov, which clang sign-extends */
 	popq	%rax
 	addq	$8, %rsp
 	iretq

@@ -30,7 +30,11 @@ def harmless(mode, commands="s", smp=False, ctl=()):
     return Case(mode, None, commands, smp, ctl)
 
 
-ENDS = ("exit0", "exit1", "segv", "close", "half-close", "orphans")
+# How each end shows in ps; the start reports whichever of its signs was seen first.
+ENDS = {
+    "exit0": "^exit 0", "exit1": "^exit 1", "segv": "^SIGSEGV", "orphans": "^exit 1",
+    "close": "^SIGKILL: closed its channel", "half-close": "^SIGKILL: closed its channel",
+}
 
 # Forged messages of the core, the warden and bulkheadctl, and replies that nobody asked for.
 FORGED = {
@@ -95,10 +99,10 @@ START = (
 )
 
 CONDEMNED = (
-    [condemned(f"{step}:{action}", CLOSED, "k") for step in ("features", "enable", "request")
-     for action in ENDS]
-    + [condemned(f"served:{action}", CLOSED) for action in ENDS]
-    + [condemned(f"reset:{action}", CLOSED, "sr") for action in ENDS]
+    [condemned(f"{step}:{action}", reason, "k") for step in ("features", "enable", "request")
+     for action, reason in ENDS.items()]
+    + [condemned(f"served:{action}", reason) for action, reason in ENDS.items()]
+    + [condemned(f"reset:{action}", reason, "sr") for action, reason in ENDS.items()]
     + [condemned(f"{step}:silence", LATE, "s", smp=True) for step in ("features", "enable")]
     + [condemned(f"served:{action}", reason) for action, reason in FRAMES.items()]
     + [condemned(f"served:{action}", reason) for action, reason in FORGED.items()]
@@ -111,6 +115,7 @@ CONDEMNED = (
         condemned("served:silence", "does not read its messages", "sw", smp=True),
         condemned("reset:reply-late", LATE, "sr", smp=True),
         condemned("reset:reply-none", LATE, "sr", smp=True),
+        condemned("reset:drip", LATE, "sr", smp=True),
         condemned("enable:reply-none", LATE, "s", smp=True),
         condemned("features:reply-late", LATE, "s", smp=True),
         condemned("pause:silence", LATE, "s", ctl=("pause", "resume")),
@@ -131,6 +136,7 @@ CONDEMNED = (
         condemned("reset:reply-refuse", "refused RESET", "sr"),
         condemned("served:failed", r"\?\[2Jbroken\?bulkhead"),
         condemned("served:flood-config", "messages per second"),
+        condemned("served:flood-needs-reset", "messages per second"),
         condemned("reset:flood-config", "messages per second", "sr"),
         condemned("served:flood-reply", "REPLY to nothing"),
         condemned("served:flood-ping", NOT_PERMITTED),
@@ -147,6 +153,7 @@ HARMLESS = [
     harmless("reset:slow", "sr", smp=True),
     harmless("features:slow", smp=True),
     harmless("served:chatter"),
+    harmless("served:needs-reset"),
     harmless("enable:reply-refuse"),
     harmless("features:reply-refuse"),
     harmless("served:page-ones"),
@@ -163,3 +170,20 @@ HARMLESS = [
     harmless("served:ram-punch"),
     harmless("mapped:ram-exec"),
 ]
+
+REBOOT = [condemned("reset:silence", LATE), condemned("reset:reply-none", LATE),
+          condemned("reset:exit1", "^exit 1")]
+
+ENDED = [start(f"{step}:silence", "ended by SIGTERM") for step in ("hello", "setup", "mapped")]
+
+# Ways to end the VM while a vCPU waits for the device.
+POWERED_OFF = [condemned("reset:silence", None, "sr", smp=True),
+               condemned("enable:silence", None, "s", smp=True)]
+
+KILLED = [condemned("reset:silence", "killed by a second signal", "sr", smp=True),
+          condemned("enable:silence", "killed by a second signal", "s", smp=True)]
+
+ORPHANED = [condemned("reset:silence", None, "sr", smp=True),
+            condemned("request:silence", None, "k", smp=True),
+            condemned("served:orphans", None, "s"),
+            condemned("served:page-race", None, "s")]

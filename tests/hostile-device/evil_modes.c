@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -38,6 +37,7 @@ static enum evil_next act_segv(struct evil *e)
 	volatile char *at = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	(void)e;
+	(void)signal(SIGSEGV, SIG_DFL); /* a sanitizer would report it */
 	*at = 0;
 	return NEXT_SKIP;
 }
@@ -116,24 +116,29 @@ static enum evil_next forge(struct evil *e, const struct message *m, bool with_f
 
 static enum evil_next act_condemn(struct evil *e)
 {
-	const struct message m = { .type = MESSAGE_CONDEMN, .device_event = {
-		.slot = 1, .generation = 1, .state = DEVICE_STATE_FAILED, .text = "forged" } };
+	const struct message m = { .type = MESSAGE_CONDEMN,
+				   .device_event = { .slot = 1,
+						     .generation = 1,
+						     .state = DEVICE_STATE_FAILED,
+						     .text = "forged" } };
 
 	return forge(e, &m, false);
 }
 
 static enum evil_next act_child_added(struct evil *e)
 {
-	const struct message m = { .type = MESSAGE_CHILD_ADDED, .child = {
-		.slot = 1, .generation = 2, .type = DEVICE_TYPE_BLK } };
+	const struct message m = { .type = MESSAGE_CHILD_ADDED,
+				   .child = {
+					   .slot = 1, .generation = 2, .type = DEVICE_TYPE_BLK } };
 
 	return forge(e, &m, true);
 }
 
 static enum evil_next act_child_gone(struct evil *e)
 {
-	const struct message m = { .type = MESSAGE_CHILD_GONE, .child = {
-		.slot = 1, .generation = 1, .type = DEVICE_TYPE_BLK } };
+	const struct message m = { .type = MESSAGE_CHILD_GONE,
+				   .child = {
+					   .slot = 1, .generation = 1, .type = DEVICE_TYPE_BLK } };
 
 	return forge(e, &m, false);
 }
@@ -148,16 +153,18 @@ static enum evil_next act_vm_state(struct evil *e)
 
 static enum evil_next act_control_request(struct evil *e)
 {
-	const struct message m = { .type = MESSAGE_CONTROL_REQUEST, .control_request = {
-		.protocol = PROTOCOL_VERSION, .command = CONTROL_SHUTDOWN } };
+	const struct message m = { .type = MESSAGE_CONTROL_REQUEST,
+				   .control_request = { .protocol = PROTOCOL_VERSION,
+							.command = CONTROL_SHUTDOWN } };
 
 	return forge(e, &m, false);
 }
 
 static enum evil_next act_log(struct evil *e)
 {
-	const struct message m = { .type = MESSAGE_LOG, .device_event = {
-		.slot = 1, .generation = 1, .text = "forged" } };
+	const struct message m = { .type = MESSAGE_LOG,
+				   .device_event = {
+					   .slot = 1, .generation = 1, .text = "forged" } };
 
 	return forge(e, &m, false);
 }
@@ -180,8 +187,10 @@ static enum evil_next act_core_start(struct evil *e)
 
 static enum evil_next act_setup(struct evil *e)
 {
-	const struct message m = { .type = MESSAGE_SETUP, .setup = {
-		.n_queues = 1, .n_regions = 1, .regions = { { .gpa = 0, .size = 4096 } } } };
+	const struct message m = { .type = MESSAGE_SETUP,
+				   .setup = { .n_queues = 1,
+					      .n_regions = 1,
+					      .regions = { { .gpa = 0, .size = 4096 } } } };
 	const int fds[] = { EVIL_CHANNEL_FD, EVIL_CHANNEL_FD };
 
 	evil_send(e, &m, fds, 2);
@@ -190,8 +199,11 @@ static enum evil_next act_setup(struct evil *e)
 
 static enum evil_next act_enable_queue(struct evil *e)
 {
-	const struct message m = { .type = MESSAGE_ENABLE_QUEUE, .seq = 1, .enable_queue = {
-		.size = 16, .desc = 0x1000, .avail = 0x2000, .used = 0x3000 } };
+	const struct message m = {
+		.type = MESSAGE_ENABLE_QUEUE,
+		.seq = 1,
+		.enable_queue = { .size = 16, .desc = 0x1000, .avail = 0x2000, .used = 0x3000 }
+	};
 	const int fds[] = { EVIL_CHANNEL_FD, EVIL_CHANNEL_FD };
 
 	evil_send(e, &m, fds, 2);
@@ -206,6 +218,7 @@ static enum evil_next act_enable_queue(struct evil *e)
 		return NEXT_GO_ON;                                                                 \
 	}
 
+FORGE_EMPTY(needs_reset, MESSAGE_NEEDS_RESET)
 FORGE_EMPTY(reset, MESSAGE_RESET)
 FORGE_EMPTY(pause, MESSAGE_PAUSE)
 FORGE_EMPTY(resume, MESSAGE_RESUME)
@@ -280,9 +293,13 @@ static enum evil_next act_truncated(struct evil *e)
 static enum evil_next act_random(struct evil *e)
 {
 	uint8_t bytes[512];
+	uint32_t state = 20250923;
 
 	(void)e;
-	(void)!getrandom(bytes, sizeof(bytes), 0);
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		state = state * 1664525u + 1013904223u;
+		bytes[i] = (uint8_t)(state >> 24);
+	}
 	(void)evil_send_bytes(bytes, sizeof(bytes), NULL, 0);
 	return NEXT_GO_ON;
 }
@@ -421,6 +438,13 @@ static enum evil_next act_flood_ping(struct evil *e)
 	return NEXT_GO_ON;
 }
 
+static enum evil_next act_flood_needs_reset(struct evil *e)
+{
+	for (int i = 0; i < FLOOD; i++)
+		evil_send_empty(e, MESSAGE_NEEDS_RESET);
+	return NEXT_GO_ON;
+}
+
 /* Fewer than counts as a flood, again and again: legal, if useless. */
 static enum evil_next act_chatter(struct evil *e)
 {
@@ -429,6 +453,14 @@ static enum evil_next act_chatter(struct evil *e)
 		evil_send_wire(&wire);
 		(void)usleep(20000);
 	}
+	return NEXT_GO_ON;
+}
+
+/* The same instead of an answer: waking the one who waits must not move the deadline. */
+static enum evil_next act_drip(struct evil *e)
+{
+	for (int i = 0; i < 5; i++)
+		(void)act_chatter(e);
 	return NEXT_GO_ON;
 }
 
@@ -479,6 +511,8 @@ const struct evil_action evil_actions[] = {
 	{ "core-start", act_core_start, ONCE },
 	{ "setup", act_setup, ONCE },
 	{ "enable-queue", act_enable_queue, ONCE },
+	{ "needs-reset", act_needs_reset, ONCE },
+	{ "flood-needs-reset", act_flood_needs_reset, ONCE },
 	{ "reset", act_reset, ONCE },
 	{ "pause", act_pause, ONCE },
 	{ "resume", act_resume, ONCE },
@@ -518,15 +552,16 @@ const struct evil_action evil_actions[] = {
 	{ "flood-reply", act_flood_reply, ONCE },
 	{ "flood-ping", act_flood_ping, ONCE },
 	{ "chatter", act_chatter, ONCE },
+	{ "drip", act_drip, ONCE },
 	{ "config-beyond", act_config_beyond, ONCE },
 	{ "config-wraps", act_config_wraps, ONCE },
 	{ 0 },
 };
 
 static const char *const step_names[STEP_N_] = {
-	[STEP_HELLO] = "hello",	    [STEP_SETUP] = "setup",	[STEP_MAPPED] = "mapped",
-	[STEP_READY] = "ready",	    [STEP_FEATURES] = "features", [STEP_ENABLE] = "enable",
-	[STEP_RESET] = "reset",	    [STEP_PAUSE] = "pause",	[STEP_CONFIG] = "config",
+	[STEP_HELLO] = "hello",     [STEP_SETUP] = "setup",       [STEP_MAPPED] = "mapped",
+	[STEP_READY] = "ready",     [STEP_FEATURES] = "features", [STEP_ENABLE] = "enable",
+	[STEP_RESET] = "reset",     [STEP_PAUSE] = "pause",       [STEP_CONFIG] = "config",
 	[STEP_REQUEST] = "request", [STEP_SERVED] = "served",
 };
 

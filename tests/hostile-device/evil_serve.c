@@ -80,11 +80,16 @@ void evil_receive(struct evil *e)
 void evil_sandbox(struct evil *e)
 {
 	static const struct sandbox_profile profile = {
-		.name = "evil", .max_fds = 512, .max_threads = 16, .max_threads_sealed = 16,
+		.name = "evil",
+		.max_fds = 512,
+		.max_threads = 16,
+		.max_threads_sealed = 16,
 		.max_locked = 1 << 20,
 	};
 	const struct sandbox_params params = {
-		.uid = e->uid, .gid = e->gid, .parent_pidfd = e->parent_pidfd,
+		.uid = e->uid,
+		.gid = e->gid,
+		.parent_pidfd = e->parent_pidfd,
 	};
 	const char *step = "";
 	int r = sandbox_enter(&profile, &params, &step);
@@ -146,7 +151,10 @@ static int enable_queue(struct evil *e)
 {
 	const struct message_enable_queue *m = &e->message.enable_queue;
 	const struct virtqueue_setup setup = {
-		.size = m->size, .desc = m->desc, .avail = m->avail, .used = m->used,
+		.size = m->size,
+		.desc = m->desc,
+		.avail = m->avail,
+		.used = m->used,
 		.features = e->features,
 	};
 

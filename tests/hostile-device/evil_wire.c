@@ -28,7 +28,8 @@ void wire_bytes(struct wire *w, uint32_t field, const void *data, size_t len)
 
 	wire_number(w, field, len);
 	w->bytes[at] |= 2; /* length-delimited: bits 0 to 2 of the tag, in its first byte */
-	memcpy(w->bytes + w->len, data, len);
+	if (len > 0)
+		memcpy(w->bytes + w->len, data, len);
 	w->len += len;
 }
 

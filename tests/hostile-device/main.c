@@ -25,7 +25,9 @@ static void peek_disk(char *ret, size_t size)
 	} control;
 	uint8_t byte;
 	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr hdr = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+	struct msghdr hdr = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.bytes,
 			      .msg_controllen = sizeof(control.bytes) };
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
 	struct cmsghdr *c;

@@ -71,7 +71,7 @@ def test_shutdown_command():
 
 def test_pause_and_resume():
     with VM(cmdline="probe=echo", stdin=True) as vm:
-        vm.wait_for("probe: echo")
+        vm.wait_for("probe: echo\n")
         vm.ctl("pause")
         expect("paused" in vm.ctl("info"), "info does not say paused")
         vm.send("x")

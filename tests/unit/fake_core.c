@@ -96,7 +96,7 @@ void fake_core_receive(struct fake_core *c, struct message *ret)
 	cr_assert_eq(ret->generation, GENERATION);
 }
 
-void fake_core_start(struct fake_core *c, const struct fake_core_config *config)
+void fake_core_greet(struct fake_core *c, const struct fake_core_config *config)
 {
 	struct message m;
 	int ours, theirs;
@@ -111,6 +111,13 @@ void fake_core_start(struct fake_core *c, const struct fake_core_config *config)
 	cr_assert_eq(m.type, MESSAGE_HELLO, "%s: %s", message_type_name(m.type), m.failed.text);
 	c->hello = m.hello;
 	c->n_queues = m.hello.n_queues;
+}
+
+void fake_core_start(struct fake_core *c, const struct fake_core_config *config)
+{
+	struct message m;
+
+	fake_core_greet(c, config);
 	send_setup(c);
 	fake_core_receive(c, &m);
 	cr_assert_eq(m.type, MESSAGE_READY, "%s: %s", message_type_name(m.type), m.failed.text);

@@ -54,6 +54,9 @@ struct fake_core_config {
 	uint32_t uid; /* 0: a default one */
 };
 
+/** fake_core_greet() - until HELLO, whose sender then waits for SETUP */
+void fake_core_greet(struct fake_core *c, const struct fake_core_config *config);
+
 /** fake_core_start() - until READY; fails the test otherwise */
 void fake_core_start(struct fake_core *c, const struct fake_core_config *config);
 

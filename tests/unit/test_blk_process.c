@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -461,6 +462,24 @@ static void work_on_block_device(const char *path, bool direct)
 		cr_expect_eq(fake_blk(&core, 0, VIRTIO_BLK_T_IN, 1, FAKE_DATA, 512, &len),
 			     VIRTIO_BLK_S_IOERR, "half a block");
 	stop_clean();
+}
+
+/* When the core fails, the user reads why in one line, not once more from every device. */
+Test(blk_process, ends_quietly_when_the_core_goes_during_the_start)
+{
+	int out = memfd_create("stderr", 0), saved = dup(STDERR_FILENO), status;
+	struct fake_core_config k = config();
+	struct stat st;
+
+	cr_assert_eq(dup2(out, STDERR_FILENO), STDERR_FILENO);
+	fake_core_greet(&core, &k);
+	status = fake_core_stop(&core);
+	cr_assert_eq(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 1, "status %#x", status);
+	cr_assert_eq(fstat(out, &st), 0);
+	cr_expect_eq(st.st_size, 0, "%lld bytes on stderr", (long long)st.st_size);
+	close(out);
+	close(saved);
 }
 
 Test(blk_process, block_device_with_large_sectors)

@@ -162,6 +162,7 @@ Test(channel, fds_keep_their_order)
 	cr_assert_eq(channel_receive(other, &out, &fds), 0);
 	cr_assert_eq(fcntl(fds.fds[0], F_GETFL) & O_ACCMODE, O_WRONLY);
 	cr_assert_eq(fcntl(fds.fds[1], F_GETFL) & O_ACCMODE, O_RDONLY);
+	channel_free(other);
 }
 
 Test(channel, previous_fds_are_closed_by_the_next_receive)

@@ -61,7 +61,35 @@ Test(child, the_reason_of_a_condemned_one_is_kept)
 	struct child child;
 
 	start(&child);
-	strcpy(child.condemned, "SIGKILL: forged a message");
+	strcpy(child.condemned, "forged a message");
 	cr_assert_eq(child_wait(&child, clock_now_ms() + 10000), 0);
 	cr_assert_str_eq(child.last_exit, "SIGKILL: forged a message");
+}
+
+Test(child, a_condemned_one_that_ends_by_itself_says_so)
+{
+	struct child child;
+
+	child_init(&child, "blk0", "blk", 0);
+	child.pid = fork();
+	if (child.pid == 0)
+		_exit(3);
+	child.pidfd = (int)syscall(SYS_pidfd_open, child.pid, 0);
+	cr_assert_geq(child.pidfd, 0);
+	strcpy(child.condemned, "closed its channel");
+	while (!child_reap(&child))
+		continue;
+	cr_assert_str_eq(child.last_exit, "exit 3: closed its channel");
+}
+
+Test(child, a_long_reason_is_cut)
+{
+	struct child child;
+
+	start(&child);
+	memset(child.condemned, 'x', sizeof(child.condemned) - 1);
+	cr_assert_eq(child_wait(&child, clock_now_ms() + 10000), 0);
+	cr_assert_eq(strlen(child.last_exit), sizeof(child.last_exit) - 1);
+	cr_assert_eq(strncmp(child.last_exit, "SIGKILL: xxx", 12), 0);
+	cr_assert_str_eq(child.last_exit + sizeof(child.last_exit) - 5, "x...");
 }

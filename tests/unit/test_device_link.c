@@ -146,6 +146,21 @@ Test(start, silence_fails_at_the_deadline)
 	fake_close(f);
 }
 
+Test(start, time_that_the_core_was_busy_does_not_count)
+{
+	struct device_link *link = fake_link(&up);
+	struct fake *f;
+
+	link->start_deadline_ms = 50;
+	f = fake_attach(link, 1);
+	usleep(100 * 1000); /* longer than the deadline, with nobody at the event loop */
+	link->start_deadline_ms = 60000;
+	device_link_give_time(link);
+	device_link_on_readable(link);
+	cr_assert_eq(device_link_get_state(link), DEVICE_LINK_STARTING);
+	fake_close(f);
+}
+
 Test(start, silence_after_setup_fails_at_the_deadline)
 {
 	struct device_link *link = fake_link(&up);

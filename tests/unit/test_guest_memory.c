@@ -112,6 +112,7 @@ Test(guest_memory, last_region_ends_below_2_to_the_64)
 	/* Refused: its end is no number. The page below is the last possible one. */
 	cr_assert_eq(guest_memory_create(&top, 1, false, false, &other), -EINVAL);
 	cr_assert_eq(guest_memory_create(&below, 1, false, false, &other), 0);
+	guest_memory_free(gm);
 	gm = other;
 	cr_expect_eq(range(UINT64_MAX - 0x1000, 1), 0);
 	cr_expect_eq(range(UINT64_MAX - 0x1000, 2), GUEST_MEMORY_BAD_RANGE);
@@ -359,6 +360,7 @@ Test(guest_memory, hundred_gigabytes_cost_nothing_until_used)
 	struct guest_memory *m = NULL;
 
 	cr_assert_eq(guest_memory_create(big, 2, false, false, &m), 0);
+	guest_memory_free(gm);
 	gm = m;
 	cr_expect_eq(guest_memory_write(m, gpa(last), "z", 1), 0);
 	cr_expect_eq(range(last, 1), 0);

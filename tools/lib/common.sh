@@ -66,6 +66,8 @@ bh_artefact() {
 			flock "$lock"
 		fi
 		if [ ! -d "$dir" ]; then
+			# What killed runs left behind.
+			find "$cache/tmp" -mindepth 1 -maxdepth 1 -mtime +2 -exec rm -rf {} +
 			BH_OUT=$(mktemp -d "$cache/tmp/${name//\//_}.XXXXXX")
 			chmod 755 "$BH_OUT"
 			# A subshell of its own, not a condition: errexit must hold inside.

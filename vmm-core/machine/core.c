@@ -262,6 +262,8 @@ void core_build(struct core *core)
 	core->source.virtio_mmio_slots = (1u << core->config.n_devices) - 1;
 	if (machine_load(m, &core->source) < 0)
 		core_fail(core, "%s", m->error);
+	/* A large kernel on slow storage takes its time; the devices could not get on meanwhile. */
+	core_devices_give_time(core);
 	core_pump(core);
 	core_log_time(core, "the kernel is in memory");
 }

@@ -107,6 +107,9 @@ void core_settle(struct core *core);
 /** core_devices_open() - one link per configured device; processes come by CHILD_ADDED */
 void core_devices_open(struct core *core);
 
+/** core_devices_give_time() - the core was busy: start deadlines count from now */
+void core_devices_give_time(struct core *core);
+
 /** core_devices_wait() - until all are READY; a device that does not get there ends the start */
 void core_devices_wait(struct core *core);
 

@@ -154,6 +154,14 @@ static bool core_devices_are_ready(struct core *core)
 	return true;
 }
 
+void core_devices_give_time(struct core *core)
+{
+	for (uint32_t i = 0; i < VM_DEVICES_MAX; i++) {
+		if (core->slots[i].link)
+			device_link_give_time(core->slots[i].link);
+	}
+}
+
 void core_devices_wait(struct core *core)
 {
 	/* A link watches its own deadline; ours is for a process that never came. */

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 
 #include "sandbox/filters.h"
+#include "sandbox/sanitizer_options.h"
 #include "vmm-core/machine/core.h"
 
 #define WARDEN_FD 3

@@ -224,6 +224,14 @@ static void make_upcalls(struct device_link *link)
 		link->events->failed(link->ctx, link, reason);
 }
 
+void device_link_give_time(struct device_link *link)
+{
+	(void)pthread_mutex_lock(&link->lock);
+	if (link->phase == LINK_WAIT_HELLO || link->phase == LINK_WAIT_READY)
+		link_set_deadline(link, clock_now_ms() + link->start_deadline_ms);
+	(void)pthread_mutex_unlock(&link->lock);
+}
+
 void device_link_on_readable(struct device_link *link)
 {
 	uint64_t rings;

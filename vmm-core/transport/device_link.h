@@ -81,6 +81,13 @@ struct device_link *device_link_free(struct device_link *link);
 int must_check device_link_attach(struct device_link *link, int fd, uint32_t generation);
 
 /**
+ * device_link_give_time() - a device that is still starting has its whole deadline from now on
+ *
+ * For a caller that itself kept the event loop waiting: that time is not the device's fault.
+ */
+void device_link_give_time(struct device_link *link);
+
+/**
  * device_link_detach() - that process is gone: release waiters, close the channel, become FAILED
  *
  * Makes the failed() upcall if that has not happened yet. Nothing happens on an EMPTY link.

@@ -88,6 +88,17 @@ int child_audit_syscall(pid_t pid)
 	return found;
 }
 
+/* How it really ended: a condemned one may have been faster than the kill. */
+static void child_note_exit(struct child *child, const char *words)
+{
+	size_t size = sizeof(child->last_exit);
+	int n = snprintf(child->last_exit, size, "%s%s%s", words,
+			 child->condemned[0] != '\0' ? ": " : "", child->condemned);
+
+	if (n >= (int)size)
+		memcpy(child->last_exit + size - 4, "...", 4);
+}
+
 bool child_reap(struct child *child)
 {
 	siginfo_t info = { 0 };
@@ -101,8 +112,7 @@ bool child_reap(struct child *child)
 	if (info.si_code != CLD_EXITED && info.si_status == SIGSYS)
 		syscall = child_audit_syscall(child->pid);
 	child_describe_exit(info.si_code, info.si_status, syscall, words, sizeof(words));
-	(void)snprintf(child->last_exit, sizeof(child->last_exit), "%s",
-		       child->condemned[0] != '\0' ? child->condemned : words);
+	child_note_exit(child, words);
 	if (child->event != NULL) {
 		(void)event_del(child->event);
 		event_free(child->event);

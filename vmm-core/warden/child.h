@@ -24,7 +24,7 @@ struct child {
 	struct event *event; /* pidfd readable: it is dead */
 	enum device_state state; /* devices only; as the core reported it */
 	uint32_t restarts;
-	char condemned[CHILD_LAST_EXIT_MAX]; /* why we killed it; "" when we did not */
+	char condemned[CHILD_LAST_EXIT_MAX]; /* why the core wants it dead; "" when it does not */
 	char last_exit[CHILD_LAST_EXIT_MAX]; /* "" until it ended once */
 	struct log_limit log_limit; /* of its records on our stderr */
 };

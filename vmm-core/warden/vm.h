@@ -30,8 +30,11 @@
 #include "vmm-core/warden/spawn.h"
 #include "vmm-core/warden/uid_block.h"
 
-/* From the first spawn to CORE_READY: longer than the core's own for devices, which says more. */
-#define VM_START_DEADLINE_MS 15000u
+/*
+ * From the first spawn to CORE_READY: longer than the core's own for devices, which says more, and
+ * long enough for a large kernel and initramfs on slow storage.
+ */
+#define VM_START_DEADLINE_MS 60000u
 #define VM_PREFAULT_MS_PER_GIB 2000u /* on top, with prefault=on */
 #define VM_REQUEST_DEADLINE_MS 10000u /* an answer of the core */
 #define VM_LAST_WORDS_MS 300u /* a dead child's own explanation may still be on its way */

@@ -100,7 +100,7 @@ void vm_device_condemn(struct child *child, const char *reason)
 {
 	if (child->pidfd < 0 || child->condemned[0] != '\0')
 		return;
-	(void)snprintf(child->condemned, sizeof(child->condemned), "SIGKILL: %s",
+	(void)snprintf(child->condemned, sizeof(child->condemned), "%s",
 		       reason[0] != '\0' ? reason : "condemned by the core");
 	child_kill(child);
 }

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Any command line. It is refused with one line for the user, or it gives a configuration that is
+ * in its ranges and can be sent to the core and the device processes.
+ *
+ * Input: what stdin and the host are (1 byte), then the arguments, one a line.
+ */
+#include "vmm-core/warden/config_cli.h"
+
+#include "ipc/message.h"
+#include "tests/fuzz/fuzz.h"
+#include "vmm-core/warden/config_value.h"
+
+#define ARGS_MAX 64
+#define TEXT_MAX 8192u
+
+static void check_encodes(const struct message *m)
+{
+	static uint8_t frame[MESSAGE_FRAME_MAX];
+	static struct message again;
+	size_t len;
+
+	fuzz_check(message_encode(m, frame, &len) == 0);
+	fuzz_check(message_decode(frame, len, message_n_fds(m), &again) == 0);
+}
+
+static void check_device(const struct vm_config *config, uint32_t i)
+{
+	static struct message m;
+	const struct device_config *d = &config->devices[i];
+
+	fuzz_check(config_value_is_name(d->id, sizeof(d->id)));
+	for (uint32_t j = 0; j < i; j++)
+		fuzz_check(strcmp(d->id, config->devices[j].id) != 0);
+	fuzz_check(d->type == DEVICE_TYPE_BLK && d->blk.path != NULL && d->blk.path[0] != '\0');
+	fuzz_check(d->blk.num_queues >= 1 && d->blk.num_queues <= config->n_cpus);
+	fuzz_check(d->blk.queue_size >= 2 && d->blk.queue_size <= DEVICE_QUEUE_SIZE_MAX &&
+		   __builtin_popcount(d->blk.queue_size) == 1);
+	memset(&m, 0, sizeof(m));
+	m.type = MESSAGE_DEVICE_START;
+	m.device_start.protocol = PROTOCOL_VERSION;
+	m.device_start.slot = i;
+	m.device_start.n_cpus = config->n_cpus;
+	m.device_start.config = *d;
+	check_encodes(&m);
+}
+
+static void check_accepted(const struct vm_config *config)
+{
+	static struct message m;
+
+	fuzz_check(config->kernel != NULL && config->kernel[0] != '\0');
+	fuzz_check(config_value_is_name(config->name, sizeof(config->name)));
+	fuzz_check(strnlen(config->cmdline, sizeof(config->cmdline)) < sizeof(config->cmdline));
+	fuzz_check(config->n_cpus >= 1 && config->n_cpus <= VM_CPUS_MAX);
+	fuzz_check(config->memory_size > 0 && config->memory_size % 4096 == 0);
+	fuzz_check((config->serial == SERIAL_FILE) == (config->serial_path != NULL));
+	fuzz_check(config->n_devices <= VM_DEVICES_MAX);
+	for (uint32_t i = 0; i < config->n_devices; i++)
+		check_device(config, i);
+	memset(&m, 0, sizeof(m));
+	m.type = MESSAGE_CORE_START;
+	m.core_start.protocol = PROTOCOL_VERSION;
+	m.core_start.config = *config;
+	check_encodes(&m);
+}
+
+static void check_refused(const struct failure *f)
+{
+	fuzz_check(f->status == STATUS_USAGE);
+	fuzz_check(f->text[0] != '\0');
+	for (const char *c = f->text; *c != '\0'; c++)
+		fuzz_check((unsigned char)*c >= ' ' && *c != 0x7f);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct vm_config config;
+	static char text[TEXT_MAX + 1];
+	char *argv[ARGS_MAX + 2], *at = text;
+	struct fuzz_reader in = { data, size };
+	uint8_t how = fuzz_u8(&in);
+	struct failure f = { 0 };
+	int argc = 0, r;
+
+	if (in.left > TEXT_MAX)
+		return -1;
+	memcpy(text, in.at, in.left);
+	text[in.left] = '\0';
+	argv[argc++] = (char[]){ "bulkhead" };
+	while (at != NULL && *at != '\0' && argc <= ARGS_MAX)
+		argv[argc++] = strsep(&at, "\n");
+	argv[argc] = NULL;
+	r = config_cli_parse(argc, argv, how & 1, &config, &f);
+	fuzz_check(r == 0 || r == FAILED || r == CONFIG_CLI_HELP || r == CONFIG_CLI_VERSION);
+	if (r == 0)
+		check_accepted(&config);
+	if (r == 0)
+		r = config_check_host(&config, 32 + (how >> 1) % 33, &f);
+	if (r == FAILED)
+		check_refused(&f);
+	vm_config_clear(&config);
+	return 0;
+}
