@@ -9,8 +9,8 @@
 
 #include "ipc/message_codec.h"
 
-/* CORE_START always carries /dev/kvm, the kernel, the UID lock and the warden's pidfd. */
-#define CORE_START_FDS 4u
+/* /dev/kvm, the kernel, the UID lock, the warden's pidfd, the network namespace: always. */
+#define CORE_START_FDS 5u
 
 const char *message_type_name(enum message_type type)
 {

@@ -25,7 +25,8 @@
  *
  * Descriptors, in this order and exactly so many (message_n_fds()); all others carry none:
  *
- *	CORE_START	/dev/kvm, kernel, UID-block lock, pidfd of the warden, then as the has_*
+ *	CORE_START	/dev/kvm, kernel, UID-block lock, pidfd of the warden, network
+ *			namespace, then as the has_*
  *			fields say: initramfs, serial in, serial out
  *	CHILD_ADDED	the core's end of that device's channel
  *	DEVICE_START	n_fds resources of the device (disk, tap, socket, ...), then the pidfd of

@@ -41,7 +41,7 @@ class Start(Row):
         times = []
         for _ in range(self.options.starts):
             guest = Guest(self.options.probe, "probe=hello", self.options.small_disk)
-            with Run(vmm, guest) as run:
+            with Run(vmm, guest, account=False) as run:
                 arrived = run.wait_for("p")
                 times.append((arrived - run.started) / 1e6)
         return {"p50_ms": percentile(times, 50), "p90_ms": percentile(times, 90)}
@@ -68,7 +68,8 @@ class Rate(Row):
                     if left[0] == 0:
                         return
                     left[0] -= 1
-                with Run(vmm, Guest(self.options.probe, "probe=hello", disk)) as run:
+                guest = Guest(self.options.probe, "probe=hello", disk)
+                with Run(vmm, guest, account=False) as run:
                     run.wait_exit()
 
         for index in range(self.parallel):

@@ -50,6 +50,7 @@ struct core {
 	struct vm_config config;
 	struct sandbox_params sandbox;
 	struct boot_source source; /* owns its fds */
+	int netns_fd; /* owned until the sandbox: the empty network namespace of this VM */
 	int uid_lock_fd; /* owned, only held: the VM's uids stay claimed while we live */
 	int serial_in_fd, serial_out_fd; /* owned, or -1 */
 

@@ -100,6 +100,7 @@ static int on_core_start(void *ctx, const struct message *m, struct fdset *fds)
 	core->source.kernel_fd = fdset_steal(fds, i++);
 	core->uid_lock_fd = fdset_steal(fds, i++);
 	core->sandbox.parent_pidfd = fdset_steal(fds, i++);
+	core->netns_fd = fdset_steal(fds, i++);
 	core->source.initramfs_fd = start->has_initramfs ? fdset_steal(fds, i++) : -1;
 	core->serial_in_fd = start->has_serial_in ? fdset_steal(fds, i++) : -1;
 	core->serial_out_fd = start->has_serial_out ? fdset_steal(fds, i++) : -1;

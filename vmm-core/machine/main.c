@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -90,6 +91,10 @@ static void main_enter_sandbox(struct core *core)
 	const char *step;
 	int r;
 
+	/* Made by a device's start meanwhile, or our own when there is no device. */
+	if (setns(core->netns_fd, CLONE_NEWNET) < 0)
+		core_fail(core, "core: sandbox: network namespace: %s", strerror(errno));
+	core->netns_fd = fd_close(core->netns_fd);
 	main_close_fds(core);
 	core->sandbox.file_size_max = main_file_size_max(core);
 	r = sandbox_enter(&core_profile, &core->sandbox, &step);

@@ -150,6 +150,11 @@ static int spawn_child(const struct spawn_plan *plan)
 	return errno;
 }
 
+static uint64_t spawn_netns_flag(const struct spawner *spawner)
+{
+	return spawner->netns_fd < 0 && !spawner->skips_netns ? CLONE_NEWNET : 0;
+}
+
 /*
  * The first child gets a new network namespace, the others join it: one per VM costs less than
  * one per process, and none of them may make a socket anyway.
@@ -158,7 +163,7 @@ static int spawn_fork(struct spawner *spawner, const struct spawn_plan *plan, st
 {
 	int pidfd = -1;
 	struct clone_args args = {
-		.flags = CLONE_PIDFD | CLONE_NEWPID | (spawner->netns_fd < 0 ? CLONE_NEWNET : 0),
+		.flags = CLONE_PIDFD | CLONE_NEWPID | spawn_netns_flag(spawner),
 		.pidfd = (uint64_t)(uintptr_t)&pidfd,
 		.exit_signal = SIGCHLD,
 	};
@@ -213,7 +218,7 @@ int spawn(struct spawner *spawner, const char *role, const char *title, int chan
 	r = spawn_fork(spawner, &plan, &child);
 	if (r < 0)
 		return r;
-	if (spawner->netns_fd < 0) {
+	if (spawn_netns_flag(spawner) != 0) {
 		r = spawn_keep_netns(spawner, child.pid);
 		if (r < 0) {
 			(void)syscall(SYS_pidfd_send_signal, child.pidfd, SIGKILL, NULL, 0);

@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "ipc/vm_config.h"
@@ -28,7 +29,8 @@ struct spawner {
 	int null_fd;
 	int stderr_fd; /* a duplicate of ours, or of the log file */
 	int warden_fd; /* pidfd of the warden, sent to every child with its start message */
-	int netns_fd; /* -1 until the first child was started */
+	int netns_fd; /* -1 until a child was born in a new one */
+	bool skips_netns; /* the next child stays in ours for now: it gets netns_fd by message */
 };
 
 #define SPAWNER_INIT                                                                              \

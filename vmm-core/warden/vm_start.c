@@ -61,8 +61,8 @@ static int vm_send_core_start(struct vm *vm)
 	};
 	const int order[] = {
 		vm->resources.kvm_fd,	 vm->resources.kernel_fd,    vm->uids.fd,
-		vm->spawner.warden_fd,	 vm->resources.initramfs_fd, vm->serial.in_fd,
-		vm->serial.out_fd,
+		vm->spawner.warden_fd,	 vm->spawner.netns_fd,	     vm->resources.initramfs_fd,
+		vm->serial.in_fd,	 vm->serial.out_fd,
 	};
 
 	/* Host paths stay here. */
@@ -157,7 +157,12 @@ static int vm_check_programs(struct vm *vm, struct failure *f)
 
 static int vm_spawn_all(struct vm *vm, int *ret_core_end, int *ret_ends, struct failure *f)
 {
-	int r = vm_spawn(vm, &vm->core, ret_core_end);
+	int r;
+
+	/* It need not wait for the namespace that the first device is born in: CORE_START. */
+	vm->spawner.skips_netns = vm->config->n_devices > 0;
+	r = vm_spawn(vm, &vm->core, ret_core_end);
+	vm->spawner.skips_netns = false;
 
 	if (r == -EPERM)
 		return failure_set(f, STATUS_FAILED,
