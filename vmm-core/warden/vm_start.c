@@ -24,7 +24,12 @@ static int vm_spawn(struct vm *vm, struct child *child, int *ret_end)
 	if (r < 0)
 		return r;
 	(void)snprintf(title, sizeof(title), "%s/%s", vm->config->name, child->name);
-	r = spawn(&vm->spawner, child->role, title, fd_steal(&child_end), &spawned);
+	if (child != &vm->core)
+		r = fence_open(&vm->config->devices[child->slot], &child->fence);
+	if (r < 0)
+		return r;
+	r = spawn(&vm->spawner, child->role, title, fd_steal(&child_end), child->fence.ring_fd,
+		  &spawned);
 	if (r < 0)
 		return r;
 	child->pid = spawned.pid;
@@ -105,6 +110,7 @@ static int vm_send_device_start(struct vm *vm, const struct child *child, int co
 	int fd, r;
 
 	m.device_start.config.blk.path = NULL;
+	fence_describe(&child->fence, &m.device_start);
 	r = vm_add_fd(&fds, vm->resources.disk_fds[child->slot]);
 	if (r < 0)
 		return r;
