@@ -113,6 +113,8 @@ static const char *control_device_state(const struct child *child)
 		return "ready";
 	case DEVICE_STATE_ACTIVE:
 		return "active";
+	case DEVICE_STATE_HELD:
+		return "stopped";
 	case DEVICE_STATE_FAILED:
 	case DEVICE_STATE_N_:
 		break;
