@@ -3,6 +3,7 @@
 #include "vmm-core/warden/spawn.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -119,6 +120,7 @@ struct spawn_plan {
 	const struct spawner *spawner;
 	const char *path;
 	char *const *argv;
+	int program_fd; /* -1: path */
 	int channel_fd; /* >= SPAWN_FD_MIN, like all fds of the spawner */
 };
 
@@ -144,9 +146,12 @@ static int spawn_child(const struct spawn_plan *plan)
 	if (dup2(s->null_fd, 0) < 0 || dup2(s->null_fd, 1) < 0 || dup2(s->stderr_fd, 2) < 0 ||
 	    dup2(plan->channel_fd, SPAWN_CHANNEL_FD) < 0)
 		return errno;
-	if (syscall(SYS_close_range, SPAWN_CHANNEL_FD + 1, ~0u, 0) < 0)
+	if (syscall(SYS_close_range, SPAWN_CHANNEL_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
 		return errno;
-	(void)execve(plan->path, plan->argv, env);
+	if (plan->program_fd >= 0)
+		(void)execveat(plan->program_fd, "", plan->argv, env, AT_EMPTY_PATH);
+	else
+		(void)execve(plan->path, plan->argv, env);
 	return errno;
 }
 
@@ -175,7 +180,7 @@ static int spawn_fork(struct spawner *spawner, const struct spawn_plan *plan, st
 		int e = spawn_child(plan);
 
 		(void)dprintf(2, "bulkhead: %s: %s\n", plan->path, strerror(e));
-		_exit(127);
+		_exit(SPAWN_EXIT_EXEC);
 	}
 	*ret = (struct spawned){ .pid = (pid_t)pid, .pidfd = pidfd };
 	return 0;
@@ -191,17 +196,20 @@ static int spawn_keep_netns(struct spawner *spawner, pid_t pid)
 	return spawner->netns_fd < 0 ? -errno : 0;
 }
 
-int spawn(struct spawner *spawner, const char *role, const char *title, int channel_fd,
-	  struct spawned *ret)
+int spawn(struct spawner *spawner, const char *role, const char *title, int program_fd,
+	  int channel_fd, struct spawned *ret)
 {
 	cleanup_fd int given_fd = channel_fd;
 	cleanup_fd int high_fd = spawn_fd_above(given_fd);
+	cleanup_fd int high_program_fd = program_fd < 0 ? -1 : spawn_fd_above(program_fd);
 	cleanup_free char *path = NULL, *name = NULL;
 	struct spawned child;
 	int r;
 
 	if (high_fd < 0)
 		return high_fd;
+	if (program_fd >= 0 && high_program_fd < 0)
+		return high_program_fd;
 	if (asprintf(&name, "bulkhead-%s", role) < 0) {
 		name = NULL;
 		return -ENOMEM;
@@ -212,7 +220,8 @@ int spawn(struct spawner *spawner, const char *role, const char *title, int chan
 	}
 	char *const argv[] = { name, (char *)title, NULL };
 	const struct spawn_plan plan = {
-		.spawner = spawner, .path = path, .argv = argv, .channel_fd = high_fd
+		.spawner = spawner, .path = path, .argv = argv, .program_fd = high_program_fd,
+		.channel_fd = high_fd
 	};
 
 	r = spawn_fork(spawner, &plan, &child);

@@ -22,6 +22,7 @@
 #include "vmm-core/warden/failure.h"
 
 #define SPAWN_CHANNEL_FD 3
+#define SPAWN_EXIT_EXEC 127
 
 /* What all children of one VM share. */
 struct spawner {
@@ -56,11 +57,12 @@ int must_check spawner_check(const struct spawner *spawner, const char *role, st
 
 /**
  * spawn() - start "bulkhead-@role"
+ * @program_fd: another program that the user gave; -1: the installed one
  * @channel_fd: the child's end; taken (closed here), also on failure
  * @title: argv[1], what ps shows
  *
- * An exec that fails shows as exit status 127 and a line on the child's stderr.
+ * An exec that fails shows as exit status SPAWN_EXIT_EXEC and a line on the child's stderr.
  * Return: 0; -errno.
  */
-int must_check spawn(struct spawner *spawner, const char *role, const char *title, int channel_fd,
-		     struct spawned *ret);
+int must_check spawn(struct spawner *spawner, const char *role, const char *title, int program_fd,
+		     int channel_fd, struct spawned *ret);
