@@ -17,7 +17,8 @@
 
 void child_init(struct child *child, const char *name, const char *role, uint32_t slot)
 {
-	*child = (struct child){ .slot = slot, .pidfd = -1, .state = DEVICE_STATE_STARTING };
+	*child = (struct child){ .slot = slot, .pidfd = -1, .state = DEVICE_STATE_STARTING,
+				  .fence = FENCE_INIT };
 	(void)snprintf(child->name, sizeof(child->name), "%s", name);
 	(void)snprintf(child->role, sizeof(child->role), "%s", role);
 }
@@ -129,12 +130,14 @@ void child_succeed(struct child *child, struct child *next)
 	child->pid = next->pid;
 	child->pidfd = next->pidfd;
 	child->event = next->event;
+	child->fence = next->fence;
 	child->state = next->state;
 	child->restarts++;
 	child->condemned[0] = '\0';
 	next->pid = 0;
 	next->pidfd = -1;
 	next->event = NULL;
+	next->fence = FENCE_INIT;
 }
 
 /* The line of /proc/PID/status that starts with @key, behind the key; Return: false: none */

@@ -58,6 +58,7 @@ enum vm_device_state {
 	VM_DEVICE_UP, /* its process runs, or starts */
 	VM_DEVICE_DOWN, /* dead: fenced off, or waiting for its back-off to end */
 	VM_DEVICE_FAILED, /* dead, and nobody comes before the driver resets it */
+	VM_DEVICE_LOST, /* dead, but its I/O is not over: nobody comes */
 };
 
 /* What the successor that was started ahead is for. */

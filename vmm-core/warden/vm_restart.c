@@ -46,6 +46,7 @@ void vm_next_drop(struct vm_device *d)
 	/* It has served nobody, so nothing keeps it from ending at once. */
 	if (child_wait(&d->next, clock_now_ms() + VM_NEXT_REAP_MS) < 0)
 		log_error("%s: process %d does not end", d->next.name, (int)d->next.pid);
+	fence_close(&d->next.fence);
 	d->next_channel = fd_close(d->next_channel);
 	d->next_program_fd = fd_close(d->next_program_fd);
 	d->next_state = VM_NEXT_NONE;
@@ -94,6 +95,18 @@ static void device_give_up(struct vm_device *d)
 			"failed until its driver resets it",
 			d->process.last_exit, d->vm->config->restart.max,
 			d->vm->config->restart.window_ms);
+}
+
+/* Its requests may land at any time from now on: nobody may serve this device again. */
+static void device_lose(struct vm_device *d, int r)
+{
+	if (d->next_state != VM_NEXT_NONE)
+		vm_next_drop(d);
+	d->state = VM_DEVICE_LOST;
+	vm_note(d->vm, LOG_LEVEL_ERROR, d->process.name,
+		"its I/O does not come to an end: %s; no process serves it any more",
+		strerror(-r));
+	control_on_restart(d->vm->control, d, -r, "its I/O does not come to an end");
 }
 
 static void device_wait(struct vm_device *d, uint64_t delay_ms)
@@ -153,12 +166,35 @@ static void device_start(struct vm_device *d)
 		device_wait(d, delay_ms);
 }
 
-/* Nothing of the dead process can land any more. */
-static void device_fenced(struct vm_device *d)
+static void device_fenced(struct vm_device *d, int r);
+
+static void on_fenced(void *ctx, int r)
+{
+	device_fenced(ctx, r);
+}
+
+/* Nothing of the dead process can land any more, or -errno: nobody knows. */
+static void device_fenced(struct vm_device *d, int r)
 {
 	const struct message_child another = { .has_successor = true };
 	uint64_t delay_ms;
 
+	if (r == -ETIMEDOUT) {
+		vm_note(d->vm, LOG_LEVEL_WARNING, d->process.name,
+			"died: %s; still waiting for its I/O to end", d->process.last_exit);
+		r = fence_wait(&d->process.fence, d->vm->base, on_fenced, d);
+		if (r == FENCE_PENDING)
+			return;
+	}
+	fence_close(&d->process.fence);
+	if (r < 0) {
+		device_lose(d, r);
+		return;
+	}
+	if (d->next_state == VM_NEXT_TAKES_OVER) {
+		vm_next_take_over(d);
+		return;
+	}
 	if (device_is_gone_for_good(d, &delay_ms)) {
 		device_give_up(d);
 		return;
@@ -176,18 +212,20 @@ static void device_fenced(struct vm_device *d)
 
 void vm_device_died(struct vm_device *d)
 {
+	bool is_planned = d->next_state == VM_NEXT_TAKES_OVER;
+	int r;
+
 	if (d->down_since_ns == 0)
 		d->down_since_ns = clock_now_ns();
 	d->state = VM_DEVICE_DOWN;
 	d->process.state = DEVICE_STATE_FAILED;
 	(void)event_del(d->timer);
-	if (d->next_state == VM_NEXT_TAKES_OVER) {
-		vm_next_take_over(d);
-		return;
-	}
 	vm_next_abandon(d);
-	device_fenced(d);
-	control_on_restart(d->vm->control, d, ECANCELED, d->process.last_exit);
+	r = fence_wait(&d->process.fence, d->vm->base, on_fenced, d);
+	if (r != FENCE_PENDING)
+		device_fenced(d, r);
+	if (!is_planned)
+		control_on_restart(d->vm->control, d, ECANCELED, d->process.last_exit);
 }
 
 void vm_device_ready(struct vm_device *d)
@@ -279,6 +317,8 @@ void vm_device_close(struct vm_device *d)
 	if (d->next_deadline != NULL)
 		event_free(d->next_deadline);
 	d->timer = d->next_deadline = NULL;
+	fence_close(&d->process.fence);
+	fence_close(&d->next.fence);
 	d->next_channel = fd_close(d->next_channel);
 	d->program_fd = fd_close(d->program_fd);
 	d->next_program_fd = fd_close(d->next_program_fd);

@@ -16,6 +16,7 @@ int vm_spawn(struct vm *vm, struct child *child, int program_fd, int *ret_end)
 {
 	cleanup_fd int child_end = -1, our_end = -1;
 	struct spawned spawned;
+	struct spawn_what what;
 	char title[TITLE_MAX];
 	int r;
 
@@ -23,7 +24,15 @@ int vm_spawn(struct vm *vm, struct child *child, int program_fd, int *ret_end)
 	if (r < 0)
 		return r;
 	(void)snprintf(title, sizeof(title), "%s/%s", vm->config->name, child->name);
-	r = spawn(&vm->spawner, child->role, title, program_fd, fd_steal(&child_end), &spawned);
+	if (child != &vm->core)
+		r = fence_open(&vm->config->devices[child->slot], &child->fence);
+	if (r < 0)
+		return r;
+	what = (struct spawn_what){
+		.role = child->role, .title = title, .channel_fd = fd_steal(&child_end),
+		.ring_fd = child->fence.ring_fd, .program_fd = program_fd,
+	};
+	r = spawn(&vm->spawner, &what, &spawned);
 	if (r < 0)
 		return r;
 	child->pid = spawned.pid;
@@ -103,6 +112,7 @@ int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 	int fd, r;
 
 	m.device_start.config.blk.path = NULL;
+	fence_describe(&child->fence, &m.device_start);
 	r = vm_add_fd(&fds, vm->resources.disk_fds[child->slot]);
 	if (r < 0)
 		return r;
