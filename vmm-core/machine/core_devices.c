@@ -82,9 +82,7 @@ static void on_device_failed(void *ctx, struct device_link *link, const char *re
 		core_slot_send(slot, MESSAGE_CONDEMN, DEVICE_STATE_FAILED, LOG_LEVEL_ERROR, reason);
 	if (core->state == CORE_STARTING)
 		core_fail(core, "%s: %s", core_slot_id(slot), reason);
-	core_slot_tell(slot, DEVICE_STATE_FAILED);
-	if (slot->mmio)
-		virtio_mmio_needs_reset(slot->mmio);
+	/* Whether the driver has to know is the warden's decision: CHILD_GONE. */
 }
 
 static void on_device_config_changed(void *ctx, struct device_link *link)
@@ -286,6 +284,8 @@ void core_device_gone(struct core *core, const struct message_child *child)
 		return; /* an older one */
 	slot->is_dead = true;
 	device_link_detach(slot->link, "its process has ended");
+	if (!child->has_successor && slot->mmio)
+		virtio_mmio_needs_reset(slot->mmio);
 }
 
 bool core_device_counters(struct core *core, uint32_t slot, struct message_counters *ret)
