@@ -63,6 +63,9 @@ int must_check machine_connect_irq(struct machine *m, int event_fd, uint32_t gsi
 int must_check machine_connect_notify(struct machine *m, int event_fd, uint64_t addr,
 				      uint32_t value);
 
+/** machine_pci_window() - what is free above RAM, for BARs; *ret_size 0: nothing */
+uint64_t machine_pci_window(const struct machine *m, uint64_t *ret_size);
+
 /** machine_load() - fill memory and set the first vCPU up; memory is all zero before */
 int must_check machine_load(struct machine *m, const struct boot_source *source);
 
