@@ -16,7 +16,8 @@
 #include "ipc/log.h"
 
 #define START_DEADLINE_MS 10000u /* the warden wrote DEVICE_START before it gave the fd away */
-#define SETUP_DEADLINE_MS 60000u /* the core may have to populate all of guest RAM first */
+/* A standby waits as long as the VM lives, and a closed channel ends the wait. */
+#define SETUP_NO_DEADLINE UINT64_MAX
 
 #define RING_FEATURES                                                                             \
 	(VIRTIO_F_INDIRECT_DESC_BIT | VIRTIO_F_EVENT_IDX_BIT | VIRTIO_F_VERSION_1_BIT)
@@ -53,11 +54,10 @@ static int send_message(struct device *dev, struct message *m)
 }
 
 /* Into dev->message. */
-static int receive(struct device *dev, enum message_type type, uint32_t timeout_ms,
+static int receive(struct device *dev, enum message_type type, uint64_t deadline_ms,
 		   struct fdset *ret_fds, struct start_failure *f)
 {
-	int r = channel_receive_wait(dev->channel, clock_now_ms() + timeout_ms, &dev->message,
-				     ret_fds);
+	int r = channel_receive_wait(dev->channel, deadline_ms, &dev->message, ret_fds);
 
 	if (r < 0)
 		return failed(f, r, "%s: %s", message_type_name(type), strerror(-r));
@@ -75,7 +75,7 @@ static int open_device(struct device *dev, struct start_failure *f)
 {
 	const struct message_device_start *start = &dev->message.device_start;
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
-	int r = receive(dev, MESSAGE_DEVICE_START, START_DEADLINE_MS, &fds, f);
+	int r = receive(dev, MESSAGE_DEVICE_START, clock_now_ms() + START_DEADLINE_MS, &fds, f);
 
 	if (r < 0)
 		return r;
@@ -122,7 +122,7 @@ static int map_memory(struct device *dev, struct start_failure *f)
 	cleanup_fdset struct fdset fds = FDSET_EMPTY, regions = FDSET_EMPTY;
 	const struct message_setup *setup = &dev->message.setup;
 	uint32_t i;
-	int r = receive(dev, MESSAGE_SETUP, SETUP_DEADLINE_MS, &fds, f);
+	int r = receive(dev, MESSAGE_SETUP, SETUP_NO_DEADLINE, &fds, f);
 
 	if (r < 0)
 		return r;
