@@ -52,12 +52,15 @@
 #include "ipc/device_page.h"
 #include "ipc/fdset.h"
 #include "ipc/guest_memory.h"
+#include "ipc/ring_params.h"
 #include "ipc/vm_config.h"
 
 #define PROTOCOL_VERSION 1u
 #define MESSAGE_FRAME_MAX 65536u /* bytes of one encoded frame */
 #define MESSAGE_TEXT_MAX 256u /* bytes of a reason or log line, including NUL */
 #define DEVICE_CONFIG_SPACE_MAX 256u
+#define DEVICE_CHANNEL_FD 3 /* of every child, inherited from the warden */
+#define DEVICE_RING_FD 4 /* of a device process with DEVICE_START.ring, likewise */
 
 enum message_type {
 	MESSAGE_NONE = 0,
@@ -117,6 +120,9 @@ struct message_device_start {
 	uint32_t verbosity;
 	struct device_config config; /* without paths */
 	uint32_t n_fds; /* the resources, without the pidfd that follows them */
+	/* Not 0: fd DEVICE_RING_FD is an io_uring that is still disabled; see ring_params.h */
+	uint32_t n_ring;
+	uint64_t ring[RING_PARAMS_N];
 };
 
 struct message_hello {
@@ -129,6 +135,7 @@ struct message_hello {
 	uint8_t config[DEVICE_CONFIG_SPACE_MAX];
 	uint32_t config_writable_len; /* bytes of the mask below in use; 0: nothing is writable */
 	uint8_t config_writable[DEVICE_CONFIG_SPACE_MAX]; /* 0xff: the driver may write this byte */
+	uint32_t state_size; /* bytes of the device's own state in the page, <= DEVICE_STATE_MAX */
 };
 
 struct message_setup {

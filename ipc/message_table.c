@@ -145,6 +145,17 @@ static const struct codec_struct vm_config_layout = CODEC_LAYOUT(
 
 #define WIRE Bulkhead__DeviceStart
 #define PLAIN struct message_device_start
+static bool device_start_check(const void *plain)
+{
+	const struct message_device_start *s = plain;
+
+	for (uint32_t i = 0; i < s->n_ring; i++) {
+		if (s->ring[i] > UINT32_MAX)
+			return false;
+	}
+	return s->n_ring == 0 || s->n_ring == RING_PARAMS_N;
+}
+
 static const struct codec_field device_start_fields[] = {
 	CODEC_ANY32(protocol), /* the receiver names a difference, so it must get through */
 	CODEC_U32(uid, 0, ID_MAX),
@@ -155,9 +166,10 @@ static const struct codec_field device_start_fields[] = {
 	CODEC_ANY32(verbosity),
 	CODEC_STRUCT(config, device_config_layout),
 	CODEC_U32(n_fds, 0, FDSET_MAX - 1),
+	CODEC_U64S(ring, n_ring),
 };
 static const struct codec_struct device_start_layout = CODEC_LAYOUT(
-	bulkhead__device_start__descriptor, PLAIN, device_start_fields, NULL);
+	bulkhead__device_start__descriptor, PLAIN, device_start_fields, device_start_check);
 #undef WIRE
 #undef PLAIN
 
@@ -178,6 +190,7 @@ static const struct codec_field hello_fields[] = {
 	CODEC_U32(queue_size_max, 1, DEVICE_QUEUE_SIZE_MAX),
 	CODEC_BYTES(config, config_len),
 	CODEC_BYTES(config_writable, config_writable_len),
+	CODEC_U32(state_size, 0, DEVICE_STATE_MAX),
 };
 static const struct codec_struct hello_layout =
 	CODEC_LAYOUT(bulkhead__hello__descriptor, PLAIN, hello_fields, hello_check);

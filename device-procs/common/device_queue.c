@@ -148,6 +148,11 @@ const struct guest_memory *device_memory(const struct device *dev)
 	return dev->gm;
 }
 
+void *device_state_area(struct device *dev)
+{
+	return device_page_state(dev->page, device_page_shape(dev));
+}
+
 void device_count(struct device *dev, enum device_counter c, uint64_t n)
 {
 	device_page_count(dev->page, c, n);

@@ -191,6 +191,7 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 		return broken(vq, "head outside the queue");
 	if (vq->heads[head] != VIRTQUEUE_HEAD_FREE)
 		return broken(vq, "head that is already in flight");
+	chain->is_replayed = chain->is_poisoned = false;
 	fault = virtqueue_chain_walk(vq, head, chain);
 	if (fault)
 		return broken(vq, fault);
@@ -200,6 +201,19 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 		      vq->next_avail & ((UINT64_C(1) << JOURNAL_STATE_SHIFT) - 1));
 	page_store(&vq->page->next_avail, ++vq->next_avail);
 	return 0;
+}
+
+void virtqueue_unpop(struct virtqueue *vq, uint16_t head)
+{
+	if (head >= vq->size || vq->heads[head] != VIRTQUEUE_HEAD_FETCHED)
+		return;
+	vq->heads[head] = VIRTQUEUE_HEAD_FREE;
+	vq->n_in_flight--;
+	if (vq->fault)
+		return;
+	/* This way round it looks, in between, as if the fetch had just begun. */
+	page_store(&vq->page->next_avail, --vq->next_avail);
+	journal_store(vq, head, JOURNAL_FREE, 0);
 }
 
 void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t len)

@@ -29,6 +29,14 @@
 #define VIRTIO_F_EVENT_IDX_BIT (UINT64_C(1) << 29)
 #define VIRTIO_F_VERSION_1_BIT (UINT64_C(1) << 32)
 
+/*
+ * So many deaths of a device process that found the same chain being worked on are put down to
+ * that chain: it is not tried again, and its driver gets an error.
+ */
+#ifndef VIRTQUEUE_DEATHS_MAX
+#define VIRTQUEUE_DEATHS_MAX 3u
+#endif
+
 enum virtqueue_result {
 	VIRTQUEUE_EMPTY = 1,
 	VIRTQUEUE_BROKEN = 2, /* the guest broke the ring: see virtqueue_fault() */
@@ -53,6 +61,8 @@ struct virtqueue_chain {
 	uint32_t n_spans_max;
 
 	uint16_t head;
+	bool is_replayed; /* a predecessor had fetched it and not finished */
+	bool is_poisoned; /* ... VIRTQUEUE_DEATHS_MAX times: answer it with an error, do nothing */
 	bool is_bad; /* a buffer is not guest RAM; such buffers are left out of spans */
 	bool is_cut; /* more buffers than n_spans_max; the rest was checked and dropped */
 	bool has_last; /* `last` is the chain's last writable buffer, even if it was cut off */
@@ -125,6 +135,14 @@ const char *virtqueue_fault(const struct virtqueue *vq);
  * Return: 0; VIRTQUEUE_EMPTY; VIRTQUEUE_BROKEN.
  */
 int must_check virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
+
+/**
+ * virtqueue_unpop() - give back the chain that was popped last, as if it had not been
+ *
+ * For devices that need a buffer to find out that they have nothing to put into it. Nothing was
+ * popped or pushed since. The next virtqueue_pop() returns the same chain, fetched anew.
+ */
+void virtqueue_unpop(struct virtqueue *vq, uint16_t head);
 
 /**
  * virtqueue_push() - hand a chain back, invisible to the driver until virtqueue_flush()

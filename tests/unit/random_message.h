@@ -117,6 +117,9 @@ static inline void random_device_body(uint64_t *state, struct message *m)
 		s->verbosity = random_in(state, 0, UINT32_MAX);
 		random_device_config(state, &s->config);
 		s->n_fds = random_in(state, 0, FDSET_MAX - 1);
+		s->n_ring = random_bool(state) ? RING_PARAMS_N : 0;
+		for (uint32_t i = 0; i < s->n_ring; i++)
+			s->ring[i] = random_in(state, 0, UINT32_MAX);
 	} else if (m->type == MESSAGE_HELLO) {
 		struct message_hello *h = &m->hello;
 
@@ -129,6 +132,7 @@ static inline void random_device_body(uint64_t *state, struct message *m)
 		random_bytes(state, h->config, h->config_len);
 		h->config_writable_len = random_in(state, 0, DEVICE_CONFIG_SPACE_MAX);
 		random_bytes(state, h->config_writable, h->config_writable_len);
+		h->state_size = random_in(state, 0, DEVICE_STATE_MAX);
 	} else if (m->type == MESSAGE_CONFIG_CHANGED || m->type == MESSAGE_CONFIG_WRITTEN) {
 		m->config.offset = random_in(state, 0, DEVICE_CONFIG_SPACE_MAX);
 		m->config.len = random_in(state, 0, DEVICE_CONFIG_SPACE_MAX - m->config.offset);

@@ -233,11 +233,13 @@ Test(message, encoder_refuses_numbers_out_of_range)
 	REFUSE(MESSAGE_DEVICE_START, device_start.n_cpus, 0);
 	REFUSE(MESSAGE_DEVICE_START, device_start.n_cpus, VM_CPUS_MAX + 1);
 	REFUSE(MESSAGE_DEVICE_START, device_start.n_fds, FDSET_MAX);
+	REFUSE(MESSAGE_DEVICE_START, device_start.n_ring, RING_PARAMS_N - 1);
 	REFUSE(MESSAGE_DEVICE_START, device_start.config.type, 5);
 	REFUSE(MESSAGE_HELLO, hello.type, 0);
 	REFUSE(MESSAGE_HELLO, hello.type, 64 + DEVICE_TYPE_BLK);
 	REFUSE(MESSAGE_HELLO, hello.n_queues, 0);
 	REFUSE(MESSAGE_HELLO, hello.n_queues, DEVICE_QUEUES_MAX + 1);
+	REFUSE(MESSAGE_HELLO, hello.state_size, DEVICE_STATE_MAX + 1);
 	REFUSE(MESSAGE_HELLO, hello.queue_size_max, 0);
 	REFUSE(MESSAGE_HELLO, hello.queue_size_max, 3);
 	REFUSE(MESSAGE_HELLO, hello.queue_size_max, 2 * DEVICE_QUEUE_SIZE_MAX);

@@ -17,7 +17,8 @@
 
 void child_init(struct child *child, const char *name, const char *role, uint32_t slot)
 {
-	*child = (struct child){ .slot = slot, .pidfd = -1, .state = DEVICE_STATE_STARTING };
+	*child = (struct child){ .slot = slot, .pidfd = -1, .state = DEVICE_STATE_STARTING,
+				  .fence = FENCE_INIT };
 	(void)snprintf(child->name, sizeof(child->name), "%s", name);
 	(void)snprintf(child->role, sizeof(child->role), "%s", role);
 }

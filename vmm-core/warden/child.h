@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "ipc/message.h"
+#include "vmm-core/warden/fence.h"
 
 struct event;
 
@@ -22,6 +23,7 @@ struct child {
 	pid_t pid; /* 0: not running */
 	int pidfd; /* -1: not running */
 	struct event *event; /* pidfd readable: it is dead */
+	struct fence fence; /* devices only */
 	enum device_state state; /* devices only; as the core reported it */
 	uint32_t restarts;
 	char condemned[CHILD_LAST_EXIT_MAX]; /* why the core wants it dead; "" when it does not */

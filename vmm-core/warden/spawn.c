@@ -120,6 +120,7 @@ struct spawn_plan {
 	const char *path;
 	char *const *argv;
 	int channel_fd; /* >= SPAWN_FD_MIN, like all fds of the spawner */
+	int ring_fd; /* likewise, or -1 */
 };
 
 /* In the child. A copy of the warden's memory, one thread, so anything but the heap may be used. */
@@ -142,9 +143,11 @@ static int spawn_child(const struct spawn_plan *plan)
 	if (chdir("/") < 0)
 		return errno;
 	if (dup2(s->null_fd, 0) < 0 || dup2(s->null_fd, 1) < 0 || dup2(s->stderr_fd, 2) < 0 ||
-	    dup2(plan->channel_fd, SPAWN_CHANNEL_FD) < 0)
+	    dup2(plan->channel_fd, DEVICE_CHANNEL_FD) < 0)
 		return errno;
-	if (syscall(SYS_close_range, SPAWN_CHANNEL_FD + 1, ~0u, 0) < 0)
+	if (plan->ring_fd >= 0 && dup2(plan->ring_fd, DEVICE_RING_FD) < 0)
+		return errno;
+	if (syscall(SYS_close_range, DEVICE_CHANNEL_FD + (plan->ring_fd >= 0) + 1, ~0u, 0) < 0)
 		return errno;
 	(void)execve(plan->path, plan->argv, env);
 	return errno;
@@ -192,16 +195,19 @@ static int spawn_keep_netns(struct spawner *spawner, pid_t pid)
 }
 
 int spawn(struct spawner *spawner, const char *role, const char *title, int channel_fd,
-	  struct spawned *ret)
+	  int ring_fd, struct spawned *ret)
 {
 	cleanup_fd int given_fd = channel_fd;
 	cleanup_fd int high_fd = spawn_fd_above(given_fd);
+	cleanup_fd int high_ring_fd = ring_fd < 0 ? -1 : spawn_fd_above(ring_fd);
 	cleanup_free char *path = NULL, *name = NULL;
 	struct spawned child;
 	int r;
 
 	if (high_fd < 0)
 		return high_fd;
+	if (ring_fd >= 0 && high_ring_fd < 0)
+		return high_ring_fd;
 	if (asprintf(&name, "bulkhead-%s", role) < 0) {
 		name = NULL;
 		return -ENOMEM;
@@ -212,7 +218,8 @@ int spawn(struct spawner *spawner, const char *role, const char *title, int chan
 	}
 	char *const argv[] = { name, (char *)title, NULL };
 	const struct spawn_plan plan = {
-		.spawner = spawner, .path = path, .argv = argv, .channel_fd = high_fd
+		.spawner = spawner, .path = path, .argv = argv, .channel_fd = high_fd,
+		.ring_fd = high_ring_fd,
 	};
 
 	r = spawn_fork(spawner, &plan, &child);

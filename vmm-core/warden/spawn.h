@@ -5,6 +5,7 @@
  *	fd 0, 1		/dev/null
  *	fd 2		stderr or the log file of the warden
  *	fd 3		the child's channel
+ *	fd 4		its io_uring (fence.h), of those that have one
  *	environment	empty
  *	argv		PROGRAM, VM/ID
  *	namespaces	its own pid namespace (unshare would not move the caller); the VM's one empty
@@ -18,10 +19,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "ipc/vm_config.h"
+#include "ipc/message.h"
 #include "vmm-core/warden/failure.h"
-
-#define SPAWN_CHANNEL_FD 3
 
 /* What all children of one VM share. */
 struct spawner {
@@ -57,10 +56,11 @@ int must_check spawner_check(const struct spawner *spawner, const char *role, st
 /**
  * spawn() - start "bulkhead-@role"
  * @channel_fd: the child's end; taken (closed here), also on failure
+ * @ring_fd: becomes fd DEVICE_RING_FD; borrowed; -1: none
  * @title: argv[1], what ps shows
  *
  * An exec that fails shows as exit status 127 and a line on the child's stderr.
  * Return: 0; -errno.
  */
 int must_check spawn(struct spawner *spawner, const char *role, const char *title, int channel_fd,
-		     struct spawned *ret);
+		     int ring_fd, struct spawned *ret);

@@ -24,7 +24,12 @@ static int vm_spawn(struct vm *vm, struct child *child, int *ret_end)
 	if (r < 0)
 		return r;
 	(void)snprintf(title, sizeof(title), "%s/%s", vm->config->name, child->name);
-	r = spawn(&vm->spawner, child->role, title, fd_steal(&child_end), &spawned);
+	if (child != &vm->core)
+		r = fence_open(&vm->config->devices[child->slot], &child->fence);
+	if (r < 0)
+		return r;
+	r = spawn(&vm->spawner, child->role, title, fd_steal(&child_end), child->fence.ring_fd,
+		  &spawned);
 	if (r < 0)
 		return r;
 	child->pid = spawned.pid;
@@ -106,6 +111,7 @@ static int vm_send_device_start(struct vm *vm, const struct child *child, int co
 	int fd, r = 0;
 
 	m.device_start.config.path = NULL;
+	fence_describe(&child->fence, &m.device_start);
 	for (uint32_t i = 0; i < own->n && r == 0; i++)
 		r = fdset_add_dup(&fds, own->fds[i]);
 	m.device_start.n_fds = fds.n;
