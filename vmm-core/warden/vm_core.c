@@ -43,7 +43,8 @@ static int on_core_ready(void *ctx, const struct message *m, struct fdset *fds)
 		if (vm->devices[i].state == DEVICE_STATE_STARTING)
 			vm->devices[i].state = DEVICE_STATE_READY;
 	}
-	serial_start(vm->config, &vm->serial);
+	chardev_start(&vm->serial);
+	chardev_start(&vm->console);
 	vm_core_send(vm, &resume, NULL);
 	resident_trim();
 	return control_open(vm->control);
