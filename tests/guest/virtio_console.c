@@ -43,7 +43,7 @@ static int64_t receive(struct vcon *c, uint32_t len, uint64_t ms)
 {
 	struct vring_used_elem elem;
 
-	if (c->rx.avail_idx == c->rx.used_idx) {
+	if (c->rx.avail_idx == c->rx.used_idx) { /* else the last one is still there */
 		vq_desc(&c->rx, 0, c->byte, len, DESC_WRITE, 0);
 		vq_push(&c->rx, 0);
 		vq_kick(&c->rx);
@@ -70,26 +70,36 @@ const char *vcon_read(struct vcon *c, void *data, uint32_t len)
 	return NULL;
 }
 
+/* How far the token has come with these bytes; its first byte is nowhere else in it. */
+static uint32_t match(const uint8_t *token, uint32_t matched, const uint8_t *bytes, uint32_t n)
+{
+	for (uint32_t i = 0; i < n && matched < SYNC_BYTES; i++)
+		matched = bytes[i] == token[matched] ? matched + 1 : bytes[i] == token[0];
+	return matched;
+}
+
+/* Reads all the while: what is left of earlier times may keep the output from getting out. */
 const char *vcon_sync(struct vcon *c)
 {
 	static uint32_t n_syncs;
 	uint8_t *token = memory_alloc(SYNC_BYTES, 16);
 	uint64_t deadline = time_deadline(SYNC_MS);
-	uint32_t matched = 0;
+	struct vring_used_elem elem;
 
-	do {
+	while (!time_passed(deadline)) {
+		uint32_t matched = 0;
+		int64_t n;
+
 		format((char *)token, SYNC_BYTES, "\x01sync%06x", ++n_syncs & 0xffffff);
-		EXPECT(vcon_write(c, token, SYNC_BYTES) >= 0, "no answer to output, status 0x%x",
+		vq_desc(&c->tx, 0, token, SYNC_BYTES, 0, 0);
+		vq_push(&c->tx, 0);
+		vq_kick(&c->tx);
+		while (matched < SYNC_BYTES && (n = receive(c, VCON_PIECE, SYNC_AGAIN_MS)) >= 0)
+			matched = match(token, matched, c->byte, (uint32_t)n);
+		EXPECT(vq_wait(&c->tx, TIMEOUT_REQUEST, &elem), "no answer to output, status 0x%x",
 		       vdev_status(c->dev));
-		/* The token's first byte is nowhere else in it, so a mismatch starts from there. */
-		while (matched < SYNC_BYTES && receive(c, 1, SYNC_AGAIN_MS) >= 0) {
-			matched = *c->byte == token[matched] ? matched + 1 :
-				  *c->byte == token[0]	     ? 1 :
-							       0;
-		}
 		if (matched == SYNC_BYTES)
 			return NULL;
-		matched = 0;
-	} while (!time_passed(deadline));
+	}
 	return tap_fail("nothing comes back, device status 0x%x", vdev_status(c->dev));
 }

@@ -8,7 +8,6 @@
  */
 #include "vmm-core/warden/control.h"
 
-#include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
