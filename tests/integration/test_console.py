@@ -136,8 +136,8 @@ def test_tty():
 
         with vcon("tty", serial=f"file={serial}", tty=theirs) as vm:
             wait_until(lambda: said("vcon: size 80x25"), "the first size")
-            end.send("echo\n")
-            echoes(end, "typed")
+            end.send("echo\ntyped\n")
+            end.wait_for(b"typed\r\n")  # output processing stays on, for the warden's own lines
             end.resize(100, 30)
             wait_until(lambda: said("vcon: size 100x30"), "the second size")
             end.send("\x03still there\n")  # Ctrl-C is the guest's
