@@ -41,6 +41,7 @@ struct device_ops {
 	const char *name; /* "blk" */
 	enum device_type type;
 	const struct sandbox_profile *profile;
+	bool is_concurrent; /* works on many chains of a queue at once: see virtqueue_setup */
 
 	/*
 	 * Before the sandbox: take what it needs from @fds, say what it offers. On failure @text

@@ -234,5 +234,6 @@ const struct mode modes[] = {
 	{ "vcon", mode_vcon },
 	{ "hostile", hostile_run },
 	{ "bench", bench_blk_run },
+	{ "verify", verify_blk_run },
 	{ 0 },
 };

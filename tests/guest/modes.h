@@ -15,3 +15,4 @@ void mode_drive(void);
 void mode_vcon(void);
 void hostile_run(void);
 void bench_blk_run(void);
+void verify_blk_run(void);

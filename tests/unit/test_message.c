@@ -57,6 +57,7 @@ Test(message, largest_reply_fits_a_frame)
 		memset(p->last_exit, 'e', sizeof(p->last_exit) - 1);
 		p->pid = INT32_MAX;
 		p->restarts = UINT32_MAX;
+		p->last_stall_us = p->last_stall_at = UINT64_MAX;
 	}
 	in.control_reply.n_counters = CONTROL_COUNTERS_MAX;
 	for (unsigned i = 0; i < CONTROL_COUNTERS_MAX; i++) {
@@ -157,8 +158,14 @@ Test(message, fd_counts_follow_the_content)
 	cr_expect_eq(message_n_fds(&in), 2);
 	in = (struct message){ .type = MESSAGE_CHILD_ADDED };
 	cr_expect_eq(message_n_fds(&in), 1);
+	in = (struct message){ .type = MESSAGE_CHILD_OFFERED };
+	cr_expect_eq(message_n_fds(&in), 1);
 	in = (struct message){ .type = MESSAGE_CHILD_GONE };
 	cr_expect_eq(message_n_fds(&in), 0);
+	in = (struct message){ .type = MESSAGE_CONTROL_REQUEST };
+	cr_expect_eq(message_n_fds(&in), 0);
+	in.control_request.has_program = true;
+	cr_expect_eq(message_n_fds(&in), 1);
 }
 
 Test(message, paths_do_not_travel)
