@@ -238,9 +238,8 @@ static int console_start(void *state, struct device *dev, struct event_base *bas
 		return -errno;
 	r = assign_ends(c);
 	if (r == 0 && c->host.listen_fd >= 0 &&
-	    (event_assign(&c->client, base, c->host.listen_fd, EV_READ, on_client, c) < 0 ||
-	     event_add(&c->client, NULL) < 0))
-		r = -ENOMEM;
+	    event_assign(&c->client, base, c->host.listen_fd, EV_READ, on_client, c) < 0)
+		r = -EINVAL;
 	if (r < 0 || !c->host.has_size)
 		return r;
 	fd = make_signalfd();
@@ -490,6 +489,9 @@ static void console_set_features(void *state, uint64_t features)
 	c->input = console_input_load(c->state);
 	c->output_done = console_output_load(c->state);
 	check_size(c); /* it may have changed before anybody could tell */
+	/* Not sooner: a process that stands by must not take its predecessor's clients. */
+	if (c->host.listen_fd >= 0 && c->host.out.fd < 0)
+		watch(c, &c->client, NULL);
 }
 
 const struct device_ops console_device_ops = {

@@ -267,3 +267,77 @@ def test_pause_keeps_the_bytes():
             expect(end.seen == dump_of(lines), "the dump differs")
             echoes(end, "typed")
             client.close()
+
+
+def kill_console(vm):
+    """kill -9, and wait until a successor serves. The policy allows as many as a test needs."""
+    pid = vm.row("console")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: vm.row("console")["pid"] not in (0, None, pid)
+               and vm.row("console")["state"] == "active", "a successor")
+
+
+RESTARTS = ["--restart", "max=100,window=600s,backoff=1ms"]
+
+
+def test_killed_while_it_writes():
+    """Nothing is lost; what no driver was told to be out may come twice: one chain a kill."""
+    lines, kills, chain = 4 << 20, 0, 256
+    with scratch() as folder:
+        path = os.path.join(folder, "out")
+        with vcon(f"file={path}", *RESTARTS, do=f"dump{lines}") as vm:
+            vm.wait_for("vcon: started")
+            while b"done" not in vm.output and kills < 90:
+                kill_console(vm)
+                kills += 1
+                vm.read_available(0)
+            vm.wait_for(f"vcon: dump{lines} done")
+            expect(kills > 2, f"{kills} kills")
+        with open(path, "rb") as out:
+            numbers = [int(line, 16) for line in out.read().splitlines()]
+        expect(numbers[0] == 0 and numbers[-1] == lines - 1, f"{numbers[0]} to {numbers[-1]}")
+        steps = [b - a for a, b in zip(numbers, numbers[1:]) if b != a + 1]
+        expect(all(1 - chain <= step <= 0 for step in steps), f"steps {steps}")
+        expect(len(steps) <= kills, f"steps {steps}")
+
+
+def test_killed_while_somebody_types():
+    with vcon("pty", *RESTARTS) as vm:
+        vm.wait_for("vcon: started")
+        end = open_pty(vm)
+        end.send("echo\n")
+        for i in range(10):
+            end.send(f"before {i}\n")
+            kill_console(vm)
+            end.send(f"after {i}\n")
+            end.wait_for(f"after {i}\n".encode())
+        wanted = b"".join(b"before %d\nafter %d\n" % (i, i) for i in range(10))
+        expect(end.seen == wanted, f"{end.seen!r}")
+        end.send("end\nquit\n")
+        expect(vm.wait_exit() == 0, vm.stderr())
+
+
+def test_killed_with_a_client():
+    """The client's connection ends with the process; the socket stays and takes the next one."""
+    with scratch() as folder:
+        path = os.path.join(folder, "console")
+        with vcon(f"socket={path}", *RESTARTS) as vm:
+            vm.wait_for("vcon: started")
+            for i in range(3):
+                client = connect(path)
+                end = End(client.fileno())
+                if i == 0:
+                    end.send("echo\n")
+                echoes(end, f"client {i}")
+                kill_console(vm)
+                expect(client.recv(100) == b"", "the connection lives on")
+                client.close()
+
+
+def test_killed_and_resized():
+    with vcon("pty", *RESTARTS) as vm:
+        vm.wait_for("vcon: started")
+        end = open_pty(vm)
+        end.resize(90, 20)
+        kill_console(vm)  # the successor's first look says so
+        vm.wait_for("vcon: size 90x20")
