@@ -10,8 +10,9 @@
  * read only while the guest has room. console_journal.h says what survives this process.
  *
  * Bytes are dropped, and counted, only where nobody is there to read: no output at all (null), an
- * end that was closed, a socket without a client, a pty whose other end nobody has read for
- * PTY_PATIENCE_MS.
+ * end that was closed, a socket without a client, a pty whose other end nobody reads. Nothing tells
+ * us whether somebody holds that end, so it is given PTY_UNSEEN_S to take something, and once
+ * anybody has read or typed there PTY_SEEN_S, in which a slow machine gets any reader to run.
  *
  * F_EMERG_WRITE is not offered: a driver that has lost its queues would send a message a byte, and
  * a device that cannot keep up would be taken for hung.
@@ -36,7 +37,8 @@
 #define SPANS_MAX QUEUE_SIZE /* a chain has no more descriptors than the queue */
 #define BATCH 32u /* chains before other events get their turn */
 #define TURN_BYTES (256u << 10) /* and bytes of output */
-#define PTY_PATIENCE_MS 1000
+#define PTY_UNSEEN_S 1
+#define PTY_SEEN_S 10
 
 enum { RECEIVEQ, TRANSMITQ, QUEUES };
 
@@ -57,6 +59,7 @@ struct console_device {
 	struct console_input input; /* what state->input says */
 	uint32_t output_done; /* what state->output_done says */
 	enum output_state output;
+	bool is_seen; /* pty: somebody is, or was, at its other end */
 	uint16_t columns, rows; /* as the driver sees them */
 	struct event readable, writable, resized, client;
 	struct span spans[SPANS_MAX];
@@ -170,6 +173,7 @@ static void on_writable(evutil_socket_t fd, short what, void *ctx)
 		watch(c, &c->writable, NULL);
 	} else {
 		c->output = OUTPUT_READY;
+		c->is_seen = true;
 	}
 	device_kick_again(c->dev, TRANSMITQ);
 }
@@ -339,7 +343,7 @@ static int take_output(struct console_device *c, struct virtqueue *vq,
 /* Return: 0: more may be there; VIRTQUEUE_EMPTY: nothing, or nothing that can be done now */
 static int take_outputs(struct console_device *c, struct virtqueue *vq)
 {
-	static const struct timeval patience = { .tv_sec = PTY_PATIENCE_MS / 1000 };
+	const struct timeval patience = { .tv_sec = c->is_seen ? PTY_SEEN_S : PTY_UNSEEN_S };
 	struct virtqueue_chain chain = { .spans = c->spans, .n_spans_max = SPANS_MAX };
 	uint32_t i, budget = TURN_BYTES;
 
@@ -433,8 +437,10 @@ static int fetch(struct console_device *c)
 	else if (c->host.in.fd >= 0)
 		hang_up(c);
 	/* A pty does not say that it was resized; whoever resizes it types soon. */
-	if (r == 0 && c->host.is_pty)
+	if (r == 0 && c->host.is_pty) {
+		c->is_seen = true;
 		check_size(c);
+	}
 	return r;
 }
 

@@ -21,6 +21,7 @@ BUILD = os.environ.get("BULKHEAD_BUILD", os.path.abspath("build"))
 BULKHEAD = os.environ.get("BULKHEAD_PROGRAM", os.path.join(BUILD, "bulkhead"))
 BULKHEADCTL = os.environ.get("BULKHEADCTL_PROGRAM", os.path.join(BUILD, "bulkheadctl"))
 PROBE = os.path.join(BUILD, "tests/guest/probe.elf")
+LONG = os.environ.get("BULKHEAD_LONG") == "1"  # run --long
 DEADLINE = float(os.environ.get("BULKHEAD_TEST_DEADLINE", "60"))
 
 
