@@ -33,7 +33,8 @@ static int on_core_ready(void *ctx, const struct message *m, struct fdset *fds)
 			vm->devices[i].process.state = DEVICE_STATE_READY;
 		vm_device_want_standby(&vm->devices[i]);
 	}
-	serial_start(vm->config, &vm->serial);
+	chardev_start(&vm->serial);
+	chardev_start(&vm->console);
 	vm_core_send(vm, &resume, NULL);
 	resident_trim();
 	return control_open(vm->control);

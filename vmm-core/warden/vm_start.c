@@ -91,6 +91,20 @@ static int vm_send_core_start(struct vm *vm)
 	return 0;
 }
 
+/* The ends of the console that there are, in the order of its message. */
+static int vm_describe_console(const struct vm *vm, struct console_config *c, struct fdset *fds)
+{
+	const struct chardev *from = &vm->console;
+	int r = vm_add_fd(fds, from->in_fd);
+
+	c->has_in = from->in_fd >= 0;
+	c->has_out = from->out_fd >= 0;
+	c->has_size = from->has_size;
+	if (r == 0)
+		r = vm_add_fd(fds, from->out_fd);
+	return r == 0 ? vm_add_fd(fds, from->listen_fd) : r;
+}
+
 int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 {
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
@@ -116,6 +130,8 @@ int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 	fence_describe(&child->fence, &m.device_start);
 	for (uint32_t i = 0; i < own->n && r == 0; i++)
 		r = fdset_add_dup(&fds, own->fds[i]);
+	if (r == 0 && m.device_start.config.type == DEVICE_TYPE_CONSOLE)
+		r = vm_describe_console(vm, &m.device_start.config.console, &fds);
 	m.device_start.n_fds = fds.n;
 	if (r == 0)
 		r = fdset_add_dup(&fds, vm->spawner.warden_fd);
