@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "ipc/vm_config.h"
 #include "vmm-core/warden/uid_block.h"
 
 static char folder[64];
