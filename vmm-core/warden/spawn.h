@@ -30,12 +30,10 @@ struct spawner {
 	int null_fd;
 	int stderr_fd; /* a duplicate of ours, or of the log file */
 	int warden_fd; /* pidfd of the warden, sent to every child with its start message */
-	int netns_fd; /* -1 until a child was born in a new one */
-	bool skips_netns; /* the next child stays in ours for now: it gets netns_fd by message */
 };
 
 #define SPAWNER_INIT                                                                              \
-	((struct spawner){ .null_fd = -1, .stderr_fd = -1, .warden_fd = -1, .netns_fd = -1 })
+	((struct spawner){ .null_fd = -1, .stderr_fd = -1, .warden_fd = -1 })
 
 struct spawned {
 	pid_t pid;
@@ -70,4 +68,4 @@ struct spawn_what {
  * An exec that fails shows as exit status SPAWN_EXIT_EXEC and a line on the child's stderr.
  * Return: 0; -errno.
  */
-int must_check spawn(struct spawner *spawner, const struct spawn_what *what, struct spawned *ret);
+int must_check spawn(const struct spawner *spawner, const struct spawn_what *what, struct spawned *ret);

@@ -131,6 +131,8 @@ static int vm_open(struct vm *vm, struct failure *f)
 	int r = vm_make_loop(vm); /* first: from here on SIGTERM means an orderly end */
 
 	if (r == 0)
+		r = namespaces_start(&vm->namespaces);
+	if (r == 0)
 		r = resources_open(vm->config, &vm->resources, f);
 	if (r == 0)
 		r = run_dir_claim(vm->config->run_dir, &vm->run_dir, f);
@@ -195,6 +197,7 @@ static void vm_tear_down(struct vm *vm)
 		resources_unlock(&vm->resources);
 	resources_close(&vm->resources);
 	spawner_done(&vm->spawner);
+	namespaces_done(&vm->namespaces);
 	uid_block_release(&vm->uids);
 	run_dir_release(&vm->run_dir);
 }
@@ -206,6 +209,7 @@ static void vm_init(struct vm *vm, const struct vm_params *params)
 	vm->run_dir = RUN_DIR_INIT;
 	vm->uids = UID_BLOCK_INIT;
 	vm->serial = SERIAL_INIT;
+	vm->namespaces = NAMESPACES_INIT;
 	vm->spawner = SPAWNER_INIT;
 	vm->state = VM_STATE_STARTING;
 	resources_init(&vm->resources);

@@ -26,6 +26,7 @@
 #include "vmm-core/warden/child.h"
 #include "vmm-core/warden/failure.h"
 #include "vmm-core/warden/log_ring.h"
+#include "vmm-core/warden/namespaces.h"
 #include "vmm-core/warden/resources.h"
 #include "vmm-core/warden/restart_policy.h"
 #include "vmm-core/warden/run_dir.h"
@@ -107,6 +108,7 @@ struct vm {
 	struct uid_block uids;
 	struct resources resources;
 	struct serial serial;
+	struct namespaces namespaces;
 	struct spawner spawner;
 	struct control *control;
 

@@ -17,7 +17,6 @@
 
 static int on_core_ready(void *ctx, const struct message *m, struct fdset *fds)
 {
-	const struct message resume = { .type = MESSAGE_RESUME };
 	struct vm *vm = ctx;
 
 	(void)m;
@@ -27,14 +26,11 @@ static int on_core_ready(void *ctx, const struct message *m, struct fdset *fds)
 	(void)event_del(vm->deadline);
 	vm->phase = VM_PHASE_RUNNING;
 	vm->state = VM_STATE_RUNNING;
-	vm->guest_ran = true;
 	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
 		if (vm->devices[i].process.state == DEVICE_STATE_STARTING)
 			vm->devices[i].process.state = DEVICE_STATE_READY;
 		vm_device_want_standby(&vm->devices[i]);
 	}
-	serial_start(vm->config, &vm->serial);
-	vm_core_send(vm, &resume, NULL);
 	resident_trim();
 	return control_open(vm->control);
 }
