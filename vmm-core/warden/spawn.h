@@ -8,8 +8,8 @@
  *	fd 4		its io_uring (fence.h), of those that have one
  *	environment	empty
  *	argv		PROGRAM, VM/ID
- *	namespaces	its own pid namespace (unshare would not move the caller); the VM's one empty
- *			network namespace. The rest the child makes itself, once it has opened and
+ *	namespaces	its own pid namespace (unshare would not move the caller). The rest the child
+ *			joins (namespaces.h) or makes itself, once it has opened and
  *			mapped what it was given
  *	signals		default dispositions, empty mask; a session of its own, so that Ctrl-C on
  *			the terminal reaches the warden alone

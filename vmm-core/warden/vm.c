@@ -182,6 +182,8 @@ static void vm_tear_down(struct vm *vm)
 {
 	serial_close(&vm->serial);
 	vm_kill_children(vm);
+	if (!vm->guest_ran)
+		vm_core_drain(vm); /* it may have become ready in its last moment */
 	vm->control = control_free(vm->control);
 	for (uint32_t i = 0; i < vm->config->n_devices; i++)
 		vm_device_close(&vm->devices[i]);

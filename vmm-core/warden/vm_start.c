@@ -222,7 +222,6 @@ static void vm_allow_running(struct vm *vm)
 	static const struct message resume = { .type = MESSAGE_RESUME };
 
 	serial_start(vm->config, &vm->serial);
-	vm->guest_ran = true;
 	vm_core_send(vm, &resume, NULL);
 }
 
