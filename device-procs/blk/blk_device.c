@@ -333,7 +333,8 @@ static bool take_completions(struct blk_device *b)
 	if (before == 0)
 		return false;
 	r = blk_engine_reap(&b->engine);
-	if (r == 0 && b->engine.n_in_ring == before)
+	/* A completion whose request goes on leaves their number as it was, but has work queued. */
+	if (r == 0 && b->engine.n_in_ring == before && io_uring_sq_ready(&b->engine.ring) == 0)
 		return false;
 	b->has_answered = true;
 	if (r == 0) {
