@@ -11,9 +11,10 @@
 #include <stdint.h>
 
 #define VM_CPUS_MAX 64u
-#define VM_DEVICES_MAX 16u /* virtio-mmio slots, interfaces: fixed places */
+#define VM_DEVICES_MAX 31u /* what one PCI bus holds beside its host bridge */
 #define VM_NAME_MAX 64u /* bytes including NUL; [A-Za-z0-9][A-Za-z0-9._-]* */
 #define VM_ID_MAX 32u /* device id, bytes including NUL; same alphabet */
+#define VM_RNG_SOURCE_DEFAULT "/dev/urandom" /* stands for getrandom() */
 #define VM_CMDLINE_MAX 4096u /* bytes including NUL; the kernel's own limit may be lower */
 
 enum device_type { /* the virtio device ids of VIRTIO 1.2 §5 */
@@ -25,6 +26,11 @@ enum device_type { /* the virtio device ids of VIRTIO 1.2 §5 */
 	DEVICE_TYPE_IOMMU = 23,
 };
 
+enum vm_transport {
+	VM_TRANSPORT_PCI,
+	VM_TRANSPORT_MMIO,
+};
+
 enum serial_mode {
 	SERIAL_OFF, /* the port exists, output is dropped, nobody types */
 	SERIAL_NULL, /* same as off for the guest; accepted for Cloud Hypervisor's users */
@@ -34,7 +40,6 @@ enum serial_mode {
 };
 
 struct blk_config {
-	char *path; /* warden only */
 	bool read_only;
 	bool direct; /* O_DIRECT */
 	uint32_t num_queues; /* 1..n_cpus */
@@ -45,6 +50,7 @@ struct blk_config {
 struct device_config {
 	enum device_type type;
 	char id[VM_ID_MAX];
+	char *path; /* warden only: the image (blk), the source of entropy (rng) */
 	union {
 		struct blk_config blk;
 	};
@@ -68,6 +74,7 @@ struct vm_config {
 	uint64_t memory_size; /* bytes, multiple of 4096 */
 	bool memory_hugepages;
 	bool memory_prefault;
+	enum vm_transport transport;
 	enum serial_mode serial;
 	char *serial_path; /* warden only; SERIAL_FILE */
 	uint32_t n_devices;
