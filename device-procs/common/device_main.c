@@ -179,8 +179,9 @@ static int close_others(struct device *dev)
 }
 
 /*
- * Everything that will ever be open is, but for two eventfds per queue and what the device says. New fds take the lowest
- * free number, so this limit allows exactly those, wherever the free numbers are.
+ * Everything that will ever be open is, but for two eventfds per queue and the device's late ones.
+ * New fds take the lowest free number, so this limit allows exactly those, wherever the free
+ * numbers are.
  */
 static uint64_t fd_limit(const struct device *dev)
 {

@@ -287,7 +287,7 @@ def test_killed_while_it_writes():
         path = os.path.join(folder, "out")
         with vcon(f"file={path}", *RESTARTS, do=f"dump{lines}") as vm:
             vm.wait_for("vcon: started")
-            while b"done" not in vm.output and kills < 90:
+            while b"done" not in vm.output and kills < 12:
                 kill_console(vm)
                 kills += 1
                 vm.read_available(0)
