@@ -388,6 +388,7 @@ const struct device_ops blk_device_ops = {
 	.name = "blk",
 	.type = DEVICE_TYPE_BLK,
 	.profile = &profile,
+	.is_sealed_early = true,
 	.is_concurrent = true,
 	.open = blk_open,
 	.start = blk_start,

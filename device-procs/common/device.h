@@ -7,6 +7,8 @@
  *	DEVICE_START -> ops->open -> HELLO -> sandbox_enter -> SETUP -> memory and device page
  *	mapped -> ops->start -> sandbox_seal -> READY -> event loop
  *
+ * or, with is_sealed_early, ops->start and sandbox_seal before SETUP. A standby waits for SETUP.
+ *
  * One thread. The core's messages are checked against a table per state; a core that breaks it,
  * or closes the channel, ends the process.
  */
@@ -49,6 +51,12 @@ struct device_ops {
 	 */
 	int (*open)(const struct message_device_start *start, struct fdset *fds, void **ret_state,
 		    struct device_offer *ret_offer, char *text);
+
+	/*
+	 * ops->start uses neither guest memory nor the device page: so it and the seal need not wait
+	 * for them, and a standby is behind its filter.
+	 */
+	bool is_sealed_early;
 
 	/* In the sandbox, before the seal: make what needs system calls that the list lacks. */
 	int (*start)(void *state, struct device *dev, struct event_base *base);

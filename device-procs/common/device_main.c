@@ -18,6 +18,7 @@
 #include "ipc/resident.h"
 
 #define START_DEADLINE_MS 10000u /* the warden wrote DEVICE_START before it gave the fd away */
+#define SETUP_FDS_MAX (1u + GUEST_MEMORY_REGIONS_MAX)
 #define SETUP_SOON_MS 100u /* after that this process is a standby, and may wait for long */
 
 #define RING_FEATURES                                                                             \
@@ -127,8 +128,8 @@ static int receive_setup(struct device *dev, struct fdset *ret_fds, struct start
 {
 	struct pollfd p = { .fd = channel_fd(dev->channel), .events = POLLIN };
 
-	if (poll(&p, 1, SETUP_SOON_MS) == 0)
-		resident_trim();
+	if (!dev->ops->is_sealed_early && poll(&p, 1, SETUP_SOON_MS) == 0)
+		resident_trim(); /* as the seal does */
 	return receive(dev, MESSAGE_SETUP, UINT64_MAX, ret_fds, f); /* or the channel is closed */
 }
 
@@ -186,8 +187,9 @@ static int close_others(struct device *dev)
 }
 
 /*
- * Everything that will ever be open is, but for two eventfds per queue and what the device says. New fds take the lowest
- * free number, so this limit allows exactly those, wherever the free numbers are.
+ * Everything that will ever be open is, but for two eventfds per queue and the device's late ones.
+ * New fds take the lowest free number, so this limit allows exactly those, wherever the free
+ * numbers are.
  */
 static uint64_t fd_limit(const struct device *dev)
 {
@@ -201,6 +203,8 @@ static uint64_t fd_limit(const struct device *dev)
 		highest = fd;
 	}
 	limit = n_open + dev->offer.n_late_fds + 2ull * dev->offer.n_queues;
+	if (dev->page == NULL && limit < n_open + SETUP_FDS_MAX)
+		limit = n_open + SETUP_FDS_MAX; /* closed again once they are mapped */
 	return limit > (uint64_t)highest ? limit : (uint64_t)highest + 1;
 }
 
@@ -252,9 +256,11 @@ static int start(struct device *dev, struct start_failure *f)
 		r = say_hello(dev, f);
 	if (r == 0)
 		r = enter_sandbox(dev, f);
+	if (r == 0 && dev->ops->is_sealed_early)
+		r = seal(dev, f);
 	if (r == 0)
 		r = map_memory(dev, f);
-	if (r == 0)
+	if (r == 0 && !dev->ops->is_sealed_early)
 		r = seal(dev, f);
 	if (r < 0)
 		return r;

@@ -6,6 +6,11 @@
  */
 #pragma once
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* AT_EMPTY_PATH; a build-time tool, without the project's flags */
+#endif
+
+#include <fcntl.h>
 #include <seccomp.h>
 #include <sys/mman.h>
 
@@ -29,6 +34,14 @@
 	ANY(read, "kick eventfds"),                                                               \
 	ANY(write, "call eventfds"),                                                              \
 	ANY(close, "fds of a queue that was disabled"),                                           \
+	ANY(poll, "channel.c: wait for SETUP"),                                                   \
+	{ .nr = SCMP_SYS(fcntl), .why = "shared_memory.c: is what SETUP brings sealed?",          \
+	  .test = SECCOMP_ARG_EQ, .arg = 1, .value = F_GET_SEALS },                               \
+	ANY(fstat, "shared_memory.c: and of the right size?"),                                    \
+	{ .nr = SCMP_SYS(newfstatat), .why = "shared_memory.c: fstat() in some C libraries",      \
+	  .test = SECCOMP_ARG_EQ, .arg = 3, .value = AT_EMPTY_PATH },                             \
+	{ .nr = SCMP_SYS(madvise), .why = "guest_memory.c: no guest memory in a core dump",       \
+	  .test = SECCOMP_ARG_EQ, .arg = 2, .value = MADV_DONTDUMP },                             \
 	ANY(brk, "malloc: heap; the message codec allocates"),                                    \
 	NO_EXEC(mmap, "malloc: large blocks; never executable"),                                  \
 	NO_EXEC(mprotect, "malloc: heap growth; never executable"),                               \

@@ -504,6 +504,7 @@ const struct device_ops console_device_ops = {
 	.name = "console",
 	.type = DEVICE_TYPE_CONSOLE,
 	.profile = &profile,
+	.is_sealed_early = true,
 	.open = console_open,
 	.start = console_start,
 	.set_features = console_set_features,

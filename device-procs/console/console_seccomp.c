@@ -3,9 +3,9 @@
  * What bulkhead-console may still ask of the kernel once it is sealed. Compiled to BPF at build
  * time. read() and sendmsg() of the common part also serve the host's side.
  */
-#include <sys/ioctl.h>
-
 #include "device-procs/common/device_seccomp.h"
+
+#include <sys/ioctl.h>
 
 const struct seccomp_rule seccomp_rules[] = {
 	DEVICE_SECCOMP_RULES,

@@ -192,6 +192,7 @@ const struct device_ops rng_device_ops = {
 	.name = "rng",
 	.type = DEVICE_TYPE_RNG,
 	.profile = &profile,
+	.is_sealed_early = true,
 	.open = rng_open,
 	.start = rng_start,
 	.set_features = rng_set_features,

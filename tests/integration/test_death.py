@@ -13,7 +13,8 @@ def two_disks(folder):
 
 
 def test_dead_blk_leaves_vm_and_other_disk():
-    with scratch() as folder, VM(*two_disks(folder), cmdline="probe=echo", stdin=True) as vm:
+    with scratch() as folder, VM(*two_disks(folder), "--restart", "max=0", cmdline="probe=echo",
+                                 stdin=True) as vm:
         vm.wait_for("probe: echo")
         before = vm.pids()
         os.kill(before["blk0"], signal.SIGKILL)
@@ -60,7 +61,7 @@ def test_dead_device_during_start():
     with scratch() as folder:
         disks = two_disks(folder)
         for _ in range(10):
-            with VM(*disks) as vm:
+            with VM(*disks, "--restart", "max=0") as vm:
                 pid = wait_until(lambda v=vm: device_pid(v), "a device process appears", 10)
                 os.kill(pid, signal.SIGKILL)
                 wait_until(lambda v=vm: v.process.poll() is not None or shows_failed(v),

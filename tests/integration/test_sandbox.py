@@ -13,6 +13,7 @@ OWN = ["user", "mnt", "pid", "ipc", "uts", "cgroup"]  # net: one empty one per V
 def vm_with_devices(folder, *args, **kwargs):
     return VM("--disk", "path=" + make_disk(folder, "rw.img"),
               "--disk", "path=" + make_disk(folder, "ro.img") + ",readonly=on", "--rng",
+              "--console", "pty",
               *args, **kwargs)
 
 
@@ -135,13 +136,21 @@ def exact_fds(name, allowed, *args):
         kinds = [kind(t) for t in fd_targets(vm.row(name)["pid"])]
         common = ["/dev/null", "socket", "anon_inode:[eventpoll]", "anon_inode:[eventfd]", "pipe"]
         expect(set(kinds) <= set(common) | set(dict(allowed)), f"{name}: {kinds}")
-        for wanted, n in [("socket", 1)] + allowed:
+        for wanted, n in {"socket": 1, **dict(allowed)}.items():
             expect(kinds.count(wanted) == n, f"{name}: {kinds.count(wanted)} {wanted} of {kinds}")
 
 
 def test_exact_fds_of_rng():
     exact_fds("rng", [], "--rng")
     exact_fds("rng", [("/dev/zero", 1)], "--rng", "src=/dev/zero")
+
+
+def test_exact_fds_of_console():
+    signal = ("anon_inode:[signalfd]", 1)
+    exact_fds("console", [], "--console", "null")
+    exact_fds("console", [("/dev/ptmx", 2), signal], "--console", "pty")
+    exact_fds("console", [("disk", 1)], "--console", "file={}/out.img")
+    exact_fds("console", [("socket", 2)], "--console", "socket={}/console")
 
 
 def test_exact_fds_of_core():
@@ -189,14 +198,14 @@ def test_limits_of_blk():
     each_child(check)
 
 
-def test_limits_of_rng():
+def test_limits_of_rng_and_console():
     def check(_, name, pid):
-        if name != "rng":
+        if name not in ("rng", "console"):
             return
         limits = {ln[:25].strip(): ln[26:].split()[:2]
                   for ln in open(f"/proc/{pid}/limits").read().split("\n")[1:-1]}
         for what, most in (("Max processes", 0), ("Max file size", 0), ("Max locked memory", 0),
-                           ("Max open files", 32)):
+                           ("Max open files", 40)):
             expect(int(limits[what][1]) <= most, f"{name}: {what} {limits[what]}")
     each_child(check)
 

@@ -117,10 +117,13 @@ static const char *control_device_state(const struct vm_device *d)
 static bool control_add_next(struct message_control_reply *reply, const struct vm_device *d)
 {
 	struct control_process *p = &reply->processes[reply->n_processes];
+	char name[VM_ID_MAX];
 
 	if (d->next_state == VM_NEXT_NONE)
 		return false;
-	control_fill_process(p, d->next.name, d->next.role, d->next.pid,
+	/* Names are unique, and this one is of no device. */
+	(void)snprintf(name, sizeof(name), "%.*s.next", VM_ID_MAX - 6, d->next.name);
+	control_fill_process(p, name, d->next.role, d->next.pid,
 			     d->next_state == VM_NEXT_STANDBY ? "standby" : "successor");
 	reply->n_processes++;
 	return true;
