@@ -14,6 +14,7 @@
 #define VM_DEVICES_MAX 16u /* virtio-mmio slots, interfaces: fixed places */
 #define VM_NAME_MAX 64u /* bytes including NUL; [A-Za-z0-9][A-Za-z0-9._-]* */
 #define VM_ID_MAX 32u /* device id, bytes including NUL; same alphabet */
+#define VM_RNG_SOURCE_DEFAULT "/dev/urandom" /* stands for getrandom() */
 #define VM_CMDLINE_MAX 4096u /* bytes including NUL; the kernel's own limit may be lower */
 
 enum device_type { /* the virtio device ids of VIRTIO 1.2 §5 */
@@ -34,7 +35,6 @@ enum serial_mode {
 };
 
 struct blk_config {
-	char *path; /* warden only */
 	bool read_only;
 	bool direct; /* O_DIRECT */
 	uint32_t num_queues; /* 1..n_cpus */
@@ -45,6 +45,7 @@ struct blk_config {
 struct device_config {
 	enum device_type type;
 	char id[VM_ID_MAX];
+	char *path; /* warden only: the image (blk), the source of entropy (rng) */
 	union {
 		struct blk_config blk;
 	};

@@ -60,7 +60,7 @@ Test(config_cli, everything)
 	cr_assert(c.memory_hugepages && c.memory_prefault);
 	cr_assert_eq(c.n_devices, 3);
 	cr_assert_str_eq(c.devices[0].id, "blk0");
-	cr_assert_str_eq(c.devices[0].blk.path, "a");
+	cr_assert_str_eq(c.devices[0].path, "a");
 	cr_assert(c.devices[0].blk.read_only && c.devices[0].blk.direct);
 	cr_assert_eq(c.devices[0].blk.num_queues, 4);
 	cr_assert_eq(c.devices[0].blk.queue_size, 1024);
@@ -125,9 +125,9 @@ Test(config_cli, refuses)
 		{ "--kernel k --disk path=a,num_queues=2",
 		  "--disk num_queues=2: more than the 1 vCPUs of --cpus boot" },
 		{ "--kernel k --disk path=a,id=x --disk path=b,id=x",
-		  "--disk id=x: given to two disks" },
+		  "--disk id=x: given to two devices" },
 		{ "--kernel k --disk path=a,id=blk1 --disk path=b",
-		  "--disk id=blk1: given to two disks" },
+		  "--disk id=blk1: given to two devices" },
 		{ "--kernel k --disk path=a,id=core", "--disk id=core: this id is reserved" },
 		{ "--serial teletype",
 		  "--serial teletype: must be off, null, tty, pty or file=FILE" },
@@ -145,7 +145,12 @@ Test(config_cli, refuses)
 					 "of ms, s, m)" },
 		{ "--net tap=t", "--net: not supported yet" },
 		{ "--vsock cid=3", "--vsock: not supported yet" },
-		{ "--rng src=/dev/urandom", "--rng: not supported yet" },
+		{ "--kernel k --rng --rng", "--rng: given twice" },
+		{ "--rng src=", "--rng src: missing value" },
+		{ "--rng source=a", "--rng source: unknown key" },
+		{ "--rng src=a,iommu=on", "--rng iommu=on: not supported yet" },
+		{ "--kernel k --disk path=a,id=rng --rng",
+		  "--rng id=rng: given to two devices" },
 		{ "--config x", "--config: not supported yet" },
 		{ "--api-socket x", "--api-socket: not supported yet" },
 	};
@@ -174,6 +179,25 @@ Test(config_cli, cmdline_length)
 	line[VM_CMDLINE_MAX - 1] = 'x';
 	cr_assert_eq(config_cli_parse(5, argv, false, &c, &f), FAILED);
 	cr_assert_str_eq(f.text, "--cmdline: 4096 characters, at most 4095 fit");
+	vm_config_clear(&c);
+}
+
+Test(config_cli, devices_come_into_slot_order)
+{
+	struct vm_config c = { 0 };
+	struct failure f;
+
+	cr_assert_eq(parse("--rng --disk path=a --kernel k --disk path=b", false, &c, &f), 0);
+	cr_assert_eq(c.n_devices, 3);
+	cr_assert_str_eq(c.devices[0].path, "a");
+	cr_assert_str_eq(c.devices[1].id, "blk1");
+	cr_assert_eq(c.devices[2].type, DEVICE_TYPE_RNG);
+	cr_assert_str_eq(c.devices[2].id, "rng");
+	cr_assert_str_eq(c.devices[2].path, "/dev/urandom");
+	vm_config_clear(&c);
+	cr_assert_eq(parse("--kernel k --rng src=/dev/hwrng,id=r1", false, &c, &f), 0);
+	cr_assert_str_eq(c.devices[0].path, "/dev/hwrng");
+	cr_assert_str_eq(c.devices[0].id, "r1");
 	vm_config_clear(&c);
 }
 

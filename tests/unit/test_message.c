@@ -173,7 +173,7 @@ Test(message, paths_do_not_travel)
 								  .id = "blk0" };
 	in.core_start.config.devices[0].blk = (struct blk_config){ .num_queues = 1,
 								   .queue_size = 2 };
-	in.core_start.config.devices[0].blk.path = path;
+	in.core_start.config.devices[0].path = path;
 	in.core_start.config.kernel = path;
 	in.core_start.config.initramfs = path;
 	in.core_start.config.run_dir = path;
@@ -185,7 +185,7 @@ Test(message, paths_do_not_travel)
 	cr_assert_eq(message_decode(frame, len, message_n_fds(&in), &out), 0);
 	cr_assert_null(out.core_start.config.kernel);
 	cr_assert_null(out.core_start.config.log_file);
-	cr_assert_null(out.core_start.config.devices[0].blk.path);
+	cr_assert_null(out.core_start.config.devices[0].path);
 }
 
 Test(message, text_arrives_printable_and_cmdline_as_it_is)

@@ -13,10 +13,10 @@
 #include <sys/types.h>
 
 #include "vmm-core/machine/layout.h"
+#include "vmm-core/warden/config_device.h"
 #include "vmm-core/warden/config_value.h"
 
 #define CONFIG_MEMORY_DEFAULT (512ull << 20)
-#define CONFIG_QUEUE_SIZE_DEFAULT 128u
 #define CONFIG_HUGE_PAGE_SIZE (2ull << 20)
 
 struct cli {
@@ -28,6 +28,7 @@ struct cli {
 enum cli_kind {
 	CLI_FLAG, /* takes no value; may be repeated */
 	CLI_ONE, /* takes one value, given once */
+	CLI_MAYBE, /* takes one value or none, given once */
 	CLI_LIST, /* takes one or more values, may be repeated */
 	CLI_UNSUPPORTED,
 };
@@ -96,34 +97,9 @@ static int cli_set_memory(struct cli *cli, const struct cli_option *option, cons
 	return 0;
 }
 
-static int cli_set_disk(struct cli *cli, const struct cli_option *option, const char *value)
+static int cli_add_device(struct cli *cli, const struct cli_option *option, const char *value)
 {
-	static const struct config_key keys[] = {
-		{ "path", CONFIG_KEY_STRING, offsetof(struct device_config, blk.path), 0, 0, true },
-		{ "readonly", CONFIG_KEY_BOOL, offsetof(struct device_config, blk.read_only), 0, 0,
-		  false },
-		{ "direct", CONFIG_KEY_BOOL, offsetof(struct device_config, blk.direct), 0, 0,
-		  false },
-		{ "num_queues", CONFIG_KEY_NUMBER, offsetof(struct device_config, blk.num_queues),
-		  1, VM_CPUS_MAX, false },
-		{ "queue_size", CONFIG_KEY_POWER, offsetof(struct device_config, blk.queue_size),
-		  2, 1024, false },
-		{ "serial", CONFIG_KEY_TEXT, offsetof(struct device_config, blk.serial), 0,
-		  sizeof(((struct blk_config *)0)->serial), false },
-		{ "id", CONFIG_KEY_NAME, offsetof(struct device_config, id), 0, VM_ID_MAX, false },
-		{ "iommu", CONFIG_KEY_UNSUPPORTED, 0, 0, 0, false },
-		{ 0 },
-	};
-	struct device_config *disk;
-
-	if (cli->config->n_devices == VM_DEVICES_MAX)
-		return failure_set(cli->f, STATUS_USAGE, "%s: at most %u devices fit in one VM",
-				   option->name, VM_DEVICES_MAX);
-	disk = &cli->config->devices[cli->config->n_devices++];
-	disk->type = DEVICE_TYPE_BLK;
-	disk->blk.num_queues = 1;
-	disk->blk.queue_size = CONFIG_QUEUE_SIZE_DEFAULT;
-	return config_keys_parse(option->name, value, keys, disk, cli->f);
+	return config_device_add(cli->config, option->name, value, cli->f);
 }
 
 static int cli_set_console(struct cli *cli, const struct cli_option *option, const char *value)
@@ -254,7 +230,8 @@ static const struct cli_option cli_options[] = {
 	{ "--cmdline", CLI_ONE, cli_set_cmdline, 0 },
 	{ "--cpus", CLI_ONE, cli_set_cpus, 0 },
 	{ "--memory", CLI_ONE, cli_set_memory, 0 },
-	{ "--disk", CLI_LIST, cli_set_disk, 0 },
+	{ "--disk", CLI_LIST, cli_add_device, 0 },
+	{ "--rng", CLI_MAYBE, cli_add_device, 0 },
 	{ "--console", CLI_ONE, cli_set_console, 0 },
 	{ "--serial", CLI_ONE, cli_set_serial, 0 },
 	{ "--transport", CLI_ONE, cli_set_transport, 0 },
@@ -267,7 +244,6 @@ static const struct cli_option cli_options[] = {
 	{ "-v", CLI_FLAG, cli_set_verbose, 0 },
 	{ "--net", CLI_UNSUPPORTED, NULL, 0 },
 	{ "--vsock", CLI_UNSUPPORTED, NULL, 0 },
-	{ "--rng", CLI_UNSUPPORTED, NULL, 0 },
 	{ "--config", CLI_UNSUPPORTED, NULL, 0 },
 	{ "--api-socket", CLI_UNSUPPORTED, NULL, 0 },
 };
@@ -305,26 +281,19 @@ static int cli_apply(struct cli *cli, int argc, char *const argv[], int *at, uin
 			return failure_set(cli->f, STATUS_USAGE, "%s: takes no value", o->name);
 		return o->set(cli, o, NULL);
 	}
-	if (o->kind == CLI_ONE && (*seen & (1ull << (o - cli_options))))
+	if ((o->kind == CLI_ONE || o->kind == CLI_MAYBE) && (*seen & (1ull << (o - cli_options))))
 		return failure_set(cli->f, STATUS_USAGE, "%s: given twice", o->name);
 	*seen |= 1ull << (o - cli_options);
 	if (value == NULL && *at < argc && strncmp(argv[*at], "--", 2) != 0)
 		value = argv[(*at)++];
+	if (value == NULL && o->kind == CLI_MAYBE)
+		return o->set(cli, o, "");
 	if (value == NULL || (*value == '\0' && o->set != cli_set_cmdline))
 		return failure_set(cli->f, STATUS_USAGE, "%s: missing value", o->name);
 	r = o->set(cli, o, value);
 	while (r == 0 && o->kind == CLI_LIST && *at < argc && argv[*at][0] != '-')
 		r = o->set(cli, o, argv[(*at)++]);
 	return r;
-}
-
-/* Default ids are blk0, blk1, … by position among the disks. */
-static void cli_name_devices(struct vm_config *config)
-{
-	for (uint32_t i = 0; i < config->n_devices; i++) {
-		if (config->devices[i].id[0] == '\0')
-			(void)snprintf(config->devices[i].id, VM_ID_MAX, "blk%u", i);
-	}
 }
 
 /* What involves more than one option. */
@@ -334,25 +303,7 @@ static int cli_check(struct cli *cli)
 
 	if (config->kernel == NULL)
 		return failure_set(cli->f, STATUS_USAGE, "--kernel: required");
-	cli_name_devices(config);
-	for (uint32_t i = 0; i < config->n_devices; i++) {
-		const struct device_config *d = &config->devices[i];
-
-		if (strcmp(d->id, "core") == 0 || strcmp(d->id, "warden") == 0)
-			return failure_set(cli->f, STATUS_USAGE, "--disk id=%s: this id is reserved",
-					   d->id);
-		if (d->blk.num_queues > config->n_cpus)
-			return failure_set(cli->f, STATUS_USAGE,
-					   "--disk num_queues=%u: more than the %u vCPUs of "
-					   "--cpus boot",
-					   d->blk.num_queues, config->n_cpus);
-		for (uint32_t j = 0; j < i; j++) {
-			if (strcmp(d->id, config->devices[j].id) == 0)
-				return failure_set(cli->f, STATUS_USAGE,
-						   "--disk id=%s: given to two disks", d->id);
-		}
-	}
-	return 0;
+	return config_devices_finish(config, cli->f);
 }
 
 int config_cli_parse(int argc, char *const argv[], bool stdin_is_terminal, struct vm_config *ret,

@@ -72,7 +72,7 @@ static int vm_send_core_start(struct vm *vm)
 	m.core_start.config.serial_path = NULL;
 	m.core_start.config.log_file = NULL;
 	for (uint32_t i = 0; i < vm->config->n_devices; i++)
-		m.core_start.config.devices[i].blk.path = NULL;
+		m.core_start.config.devices[i].path = NULL;
 	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
 		int r = vm_add_fd(&fds, order[i]);
 
@@ -101,15 +101,16 @@ static int vm_send_device_start(struct vm *vm, const struct child *child, int co
 			.config = vm->config->devices[child->slot],
 		},
 	};
+	const struct fdset *own = &vm->resources.device_fds[child->slot];
 	struct channel *channel;
-	int fd, r;
+	int fd, r = 0;
 
-	m.device_start.config.blk.path = NULL;
-	r = vm_add_fd(&fds, vm->resources.disk_fds[child->slot]);
-	if (r < 0)
-		return r;
+	m.device_start.config.path = NULL;
+	for (uint32_t i = 0; i < own->n && r == 0; i++)
+		r = fdset_add_dup(&fds, own->fds[i]);
 	m.device_start.n_fds = fds.n;
-	r = vm_add_fd(&fds, vm->spawner.warden_fd);
+	if (r == 0)
+		r = fdset_add_dup(&fds, vm->spawner.warden_fd);
 	if (r < 0)
 		return r;
 	fd = fcntl(core_end, F_DUPFD_CLOEXEC, 3);
