@@ -88,12 +88,23 @@ static const struct codec_struct blk_config_layout = CODEC_LAYOUT(
 #undef WIRE
 #undef PLAIN
 
+#define WIRE Bulkhead__VsockConfig
+#define PLAIN struct vsock_config
+static const struct codec_field vsock_config_fields[] = {
+	CODEC_U32(cid, VM_CID_MIN, VM_CID_MAX),
+};
+static const struct codec_struct vsock_config_layout = CODEC_LAYOUT(
+	bulkhead__vsock_config__descriptor, PLAIN, vsock_config_fields, NULL);
+#undef WIRE
+#undef PLAIN
+
 #define WIRE Bulkhead__DeviceConfig
 #define PLAIN struct device_config
 static const struct codec_field device_config_fields[] = {
 	CODEC_ENUM(type, DEVICE_TYPES),
 	CODEC_NAME(id),
 	CODEC_STRUCT_IF(blk, blk_config_layout, type, DEVICE_TYPE_BLK),
+	CODEC_STRUCT_IF(vsock, vsock_config_layout, type, DEVICE_TYPE_VSOCK),
 };
 static const struct codec_struct device_config_layout = CODEC_LAYOUT(
 	bulkhead__device_config__descriptor, PLAIN, device_config_fields, NULL);

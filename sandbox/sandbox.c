@@ -180,6 +180,7 @@ int sandbox_enter(const struct sandbox_profile *profile, const struct sandbox_pa
 		step_fn *run;
 	} steps[] = {
 		{ "standard fds", step_stdio },
+		{ "folder", sandbox_step_folder },
 		{ "user and group ids", step_ids },
 		{ "user namespace", sandbox_step_userns },
 		{ "namespaces", sandbox_step_namespaces },

@@ -46,6 +46,7 @@ struct sandbox_profile {
 	 */
 	uint64_t max_threads_sealed;
 	uint64_t max_locked; /* RLIMIT_MEMLOCK, bytes: the kernel counts the memory of rings */
+	bool root_from_params; /* the root is params.root_fd instead of an empty folder */
 	bool fsize_from_params; /* RLIMIT_FSIZE = params.file_size_max, else 0 */
 };
 
@@ -53,6 +54,7 @@ struct sandbox_params {
 	uid_t uid; /* 0: keep the current one (weak sandbox) */
 	gid_t gid;
 	int parent_pidfd; /* pidfd of the warden, borrowed: is it still alive once PDEATHSIG is set? */
+	int root_fd; /* borrowed; O_PATH of a folder: see sandbox_enter() */
 	uint64_t file_size_max; /* bytes; RLIM_INFINITY for block devices */
 	uint64_t max_fds; /* sandbox_seal(): RLIMIT_NOFILE from now on; 0: as in the profile */
 	bool seccomp_log;
@@ -64,6 +66,11 @@ struct sandbox_params {
  *
  * /proc of an enclosing pid namespace must be mounted. Nothing that was opened before is closed:
  * call sandbox_close_fds() first.
+ *
+ * A profile with root_from_params gets the folder as its root, read-only, without devices, set-id
+ * bits or programs. Landlock still lets nothing in it be opened, listed or made: what is left is
+ * connecting to sockets that the uid may write to. When the uid may not even search the folder,
+ * the root is empty as for everybody else.
  * Return: 0; -errno (-ENOTSUP: the kernel lacks something that is required; -ESRCH: the warden
  * is already gone; -EBADF: fd 0 is not /dev/null).
  */

@@ -4,6 +4,10 @@
 
 #include "sandbox/sandbox.h"
 
+/** sandbox_step_folder() - go where the root will be, while the caller's ids still may */
+int must_check sandbox_step_folder(const struct sandbox_profile *profile,
+				   const struct sandbox_params *params);
+
 /** sandbox_step_userns() - own user namespace that maps exactly the current uid and gid */
 int must_check sandbox_step_userns(const struct sandbox_profile *profile,
 				   const struct sandbox_params *params);
@@ -12,7 +16,7 @@ int must_check sandbox_step_userns(const struct sandbox_profile *profile,
 int must_check sandbox_step_namespaces(const struct sandbox_profile *profile,
 				       const struct sandbox_params *params);
 
-/** sandbox_step_root() - an empty, read-only root directory; nothing of the old tree stays */
+/** sandbox_step_root() - an empty, read-only root, or the folder; nothing else of the old tree stays */
 int must_check sandbox_step_root(const struct sandbox_profile *profile,
 				 const struct sandbox_params *params);
 

@@ -155,11 +155,13 @@ static int compare_int(const void *a, const void *b)
 /* Only the channel, the warden's pidfd and the device's own fds live on. */
 static int close_others(struct device *dev)
 {
-	int keep[FDSET_MAX + 2];
+	int keep[FDSET_MAX + 3];
 	size_t n = 0;
 
 	keep[n++] = channel_fd(dev->channel);
 	keep[n++] = dev->sandbox.parent_pidfd;
+	if (dev->ops->profile->root_from_params)
+		keep[n++] = dev->sandbox.root_fd;
 	memcpy(keep + n, dev->offer.keep_fds, dev->offer.n_keep_fds * sizeof(keep[0]));
 	n += dev->offer.n_keep_fds;
 	qsort(keep, n, sizeof(keep[0]), compare_int);
@@ -167,7 +169,8 @@ static int close_others(struct device *dev)
 }
 
 /*
- * Everything that will ever be open is, but for two eventfds per queue. New fds take the lowest
+ * Everything that will ever be open is, but for two eventfds per queue and what the device said
+ * that it opens. New fds take the lowest
  * free number, so this limit allows exactly those, wherever the free numbers are.
  */
 static uint64_t fd_limit(const struct device *dev)
@@ -181,7 +184,7 @@ static uint64_t fd_limit(const struct device *dev)
 		n_open++;
 		highest = fd;
 	}
-	limit = n_open + 2ull * dev->offer.n_queues;
+	limit = n_open + 2ull * dev->offer.n_queues + dev->offer.n_later_fds;
 	return limit > (uint64_t)highest ? limit : (uint64_t)highest + 1;
 }
 
@@ -202,13 +205,17 @@ static int enter_sandbox(struct device *dev, struct start_failure *f)
 {
 	struct sandbox_params *params = &dev->sandbox;
 	const char *step = "";
-	int r = close_others(dev);
+	int r;
+
+	params->root_fd = dev->ops->profile->root_from_params ? dev->offer.root_fd : -1;
+	r = close_others(dev);
 
 	if (r < 0)
 		return failed(f, r, "sandbox: fds: %s", strerror(-r));
 	params->file_size_max = dev->offer.file_size_max;
 	r = sandbox_enter(dev->ops->profile, params, &step);
 	params->parent_pidfd = fd_close(params->parent_pidfd);
+	params->root_fd = fd_close(params->root_fd);
 	return r < 0 ? failed(f, r, "sandbox: %s: %s", step, strerror(-r)) : 0;
 }
 

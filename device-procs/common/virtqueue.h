@@ -134,6 +134,13 @@ int must_check virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain
  */
 void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t len);
 
+/**
+ * virtqueue_unpop() - give the chain that was popped last back to the ring, as if it never was
+ *
+ * Several go back in the reverse order, and nothing of them may have been pushed.
+ */
+void virtqueue_unpop(struct virtqueue *vq, uint16_t head);
+
 /** virtqueue_show() - publish what was pushed; whether to interrupt is left to the next flush */
 void virtqueue_show(struct virtqueue *vq);
 

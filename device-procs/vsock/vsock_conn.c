@@ -156,7 +156,10 @@ void vsock_conn_flush(struct vsock_device *v, struct vsock_conn *c)
 	}
 	if (c->is_blocked) {
 		c->is_blocked = false;
-		(void)vsock_host_watch_output(&v->host, c->fd, slot, false);
+		if (vsock_host_watch_output(&v->host, c->fd, slot, false) < 0) {
+			vsock_conn_kill(v, c);
+			return;
+		}
 	}
 	after_last_byte(v, c);
 }

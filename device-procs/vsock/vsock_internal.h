@@ -44,6 +44,7 @@ struct vsock_device {
 	bool is_listening, is_ticking;
 	bool tx_waits; /* for room among the resets that are due */
 	uint32_t n_young; /* connections not handed to the warden yet */
+	uint32_t tick_from; /* slot with which the next tick begins */
 	struct vsock_batch batch;
 	struct span spans[VSOCK_QUEUE_SIZE]; /* of the chain of the guest that is being looked at */
 	/* chains that one read of a host socket fills */

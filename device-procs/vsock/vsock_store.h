@@ -22,7 +22,6 @@
 
 #define VSOCK_JOURNAL_VERSION 1u
 #define VSOCK_RESETS_MAX 256u /* a power of two */
-#define VSOCK_RINGS_BYTES ((uint64_t)VSOCK_SLOTS * VSOCK_BUFFER_BYTES)
 
 struct vsock_reset {
 	uint32_t guest_port, host_port;
@@ -41,7 +40,7 @@ struct vsock_journal {
 
 struct vsock_store {
 	struct vsock_journal *journal; /* borrowed */
-	uint8_t *rings; /* borrowed; VSOCK_RINGS_BYTES */
+	uint8_t *rings; /* borrowed; VM_VSOCK_RINGS_BYTES */
 };
 
 /** vsock_store_begin() - a connection is about to change */

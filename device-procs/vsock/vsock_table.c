@@ -22,7 +22,7 @@ _Static_assert((VSOCK_BUFFER_BYTES & (VSOCK_BUFFER_BYTES - 1)) == 0, "ring place
 
 void vsock_table_init(struct vsock_table *t)
 {
-	uint16_t i;
+	uint32_t i;
 
 	memset(t, 0, sizeof(*t));
 	memset(t->buckets, 0xff, sizeof(t->buckets));

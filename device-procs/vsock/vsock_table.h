@@ -17,12 +17,13 @@
 #include <stdint.h>
 
 #include "device-procs/vsock/vsock_packet.h"
+#include "ipc/vm_config.h"
 
-#define VSOCK_CONNECTIONS_MAX 1023u
-#define VSOCK_CLIENTS_MAX 64u /* host clients that have not sent their CONNECT line yet */
+#define VSOCK_CONNECTIONS_MAX VM_VSOCK_CONNECTIONS
+#define VSOCK_CLIENTS_MAX VM_VSOCK_CLIENTS /* have not sent their CONNECT line yet */
 #define VSOCK_SLOTS (VSOCK_CONNECTIONS_MAX + VSOCK_CLIENTS_MAX)
 #define VSOCK_NO_SLOT UINT16_MAX
-#define VSOCK_BUFFER_BYTES (64u << 10) /* buf_alloc of every connection; a power of two */
+#define VSOCK_BUFFER_BYTES VM_VSOCK_BUFFER_BYTES /* buf_alloc of each; a power of two */
 #define VSOCK_BUCKETS 2048u
 
 enum vsock_state {
@@ -65,6 +66,7 @@ struct vsock_conn {
 	int fd; /* owned; -1: none */
 	bool is_readable; /* nothing says that the host socket is empty */
 	bool is_blocked; /* the host socket takes no more for now: EPOLLOUT will come */
+	bool has_end; /* its peer sends no more, once what is there was read */
 	bool is_closed_by_host; /* both ways: its peer is gone */
 	bool asked_credit; /* CREDIT_REQUEST was sent since the guest last gave some */
 	uint32_t want; /* bytes to try with the next read */

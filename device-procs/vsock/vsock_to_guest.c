@@ -87,7 +87,7 @@ static int send_reset(struct vsock_device *v)
 	return 0;
 }
 
-/* SHUTDOWN comes last: §5.10.6.5, and data may still be due before it. */
+/* In the order in which they make sense when several are due. */
 static const struct {
 	enum vsock_due due;
 	enum vsock_op op;
@@ -207,7 +207,7 @@ static int send_data(struct vsock_device *v, struct vsock_conn *c)
 	if (r > 0) {
 		device_count(v->dev, DEVICE_COUNTER_READ_BYTES, (uint64_t)r);
 		adapt_want(c, want, (uint32_t)r);
-		c->is_readable = !is_drained || c->is_closed_by_host;
+		c->is_readable = !is_drained || c->has_end;
 	} else if (r == -EAGAIN) {
 		c->is_readable = false;
 	} else {
@@ -223,7 +223,7 @@ static int serve(struct vsock_device *v, struct vsock_conn *c)
 {
 	bool has_data = vsock_conn_has_data(c);
 
-	if (c->r.due != 0 && !(c->r.due == VSOCK_DUE_SHUTDOWN && has_data))
+	if (c->r.due != 0)
 		return send_control(v, c);
 	if (has_data && vsock_credit_to_guest(c) > 0)
 		return send_data(v, c);

@@ -233,5 +233,6 @@ const struct mode modes[] = {
 	{ "drive", mode_drive },
 	{ "hostile", hostile_run },
 	{ "bench", bench_blk_run },
+	{ "vsock", vsock_run },
 	{ 0 },
 };

@@ -14,3 +14,4 @@ void conformance_run(void);
 void mode_drive(void);
 void hostile_run(void);
 void bench_blk_run(void);
+void vsock_run(void);

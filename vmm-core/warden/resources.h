@@ -15,6 +15,7 @@
 #include "ipc/fdset.h"
 #include "ipc/vm_config.h"
 #include "vmm-core/warden/failure.h"
+#include "vmm-core/warden/vsock_socket.h"
 
 #define RESOURCES_LOCK_WAIT_MS 2000u
 
@@ -26,8 +27,10 @@ struct resources {
 	 * By slot, what DEVICE_START hands over, in this order. Kept for the device's next process:
 	 *	blk	the image, with its OFD lock
 	 *	rng	the source; none when it is the kernel's own, getrandom()
+	 *	vsock	the listening socket, its folder, memory for what is under way
 	 */
 	struct fdset device_fds[VM_DEVICES_MAX];
+	struct vsock_socket vsock; /* one per VM */
 };
 
 /** resources_init() - everything -1 */
