@@ -2,6 +2,17 @@
 #include "vsock.h"
 
 #define QUEUE_SIZE 256
+#define KEPT_MAX 64u
+#define KEPT_BYTES 4096u
+
+/* Packets that came while another connection was waited for, in their order. */
+static struct kept {
+	struct vsock_header h;
+	uint8_t data[KEPT_BYTES];
+} kept[KEPT_MAX];
+static unsigned n_kept;
+
+uint8_t vsock_last[VSOCK_TX_BYTES];
 
 uint8_t vsock_pattern(uint32_t at)
 {
@@ -19,6 +30,7 @@ bool vsock_start(struct vsock *v, struct vdev *dev, uint64_t features, unsigned 
 {
 	if (!vdev_start(dev, features))
 		return false;
+	n_kept = 0;
 	v->dev = dev;
 	v->cid = mmio_read32(dev->config) | (uint64_t)mmio_read32(dev->config + 4) << 32;
 	v->rx_bytes = rx_bytes;
@@ -109,8 +121,11 @@ bool vconn_send(struct vconn *c, enum vsock_op op, uint32_t flags, uint32_t len)
 	return vsock_send(c->v, &h, len);
 }
 
+/* A connection that is made knows both ports; one that is awaited, only ours. */
 static bool vconn_is_for(const struct vconn *c, const struct vsock_header *h)
 {
+	if (c->host_port == 0)
+		return h->op == VSOCK_REQUEST && h->dst_port == c->guest_port;
 	return h->src_cid == VSOCK_HOST_CID && h->dst_cid == c->v->cid &&
 	       h->type == VSOCK_STREAM && h->src_port == c->host_port &&
 	       h->dst_port == c->guest_port;
@@ -125,21 +140,49 @@ static bool vconn_check(const struct vconn *c, const uint8_t *data, uint32_t len
 	return true;
 }
 
+/* Into vsock_last; Return: payload bytes, -1: none */
+static int64_t vconn_take_kept(const struct vconn *c, struct vsock_header *ret)
+{
+	for (unsigned i = 0; i < n_kept; i++) {
+		if (!vconn_is_for(c, &kept[i].h))
+			continue;
+		*ret = kept[i].h;
+		memcpy(vsock_last, kept[i].data, kept[i].h.len);
+		memmove(&kept[i], &kept[i + 1], (n_kept - i - 1) * sizeof(kept[0]));
+		n_kept--;
+		return ret->len;
+	}
+	return -1;
+}
+
+static int64_t vconn_take_new(const struct vconn *c, uint64_t timeout_ms, struct vsock_header *ret)
+{
+	uint64_t deadline = time_deadline(timeout_ms);
+
+	while (!time_passed(deadline)) {
+		int64_t len = vsock_receive(c->v, timeout_ms, ret, vsock_last, sizeof(vsock_last));
+
+		if (len < 0 || vconn_is_for(c, ret))
+			return len;
+		if (n_kept == KEPT_MAX || len > KEPT_BYTES)
+			continue;
+		kept[n_kept].h = *ret;
+		memcpy(kept[n_kept++].data, vsock_last, (size_t)len);
+	}
+	return -1;
+}
+
 enum vsock_op vconn_next(struct vconn *c, uint64_t timeout_ms, int64_t *ret_len)
 {
-	static uint8_t data[VSOCK_TX_BYTES];
-	uint64_t deadline = time_deadline(timeout_ms);
 	struct vsock_header h;
-	int64_t len;
+	int64_t len = vconn_take_kept(c, &h);
 
-	do {
-		if (time_passed(deadline))
-			return VSOCK_NONE;
-		len = vsock_receive(c->v, timeout_ms, &h, data, sizeof(data));
-		if (len < 0)
-			return VSOCK_NONE;
-	} while (!vconn_is_for(c, &h));
-	*ret_len = len > (int64_t)sizeof(data) || !vconn_check(c, data, (uint32_t)len) ? -1 : len;
+	if (len < 0)
+		len = vconn_take_new(c, timeout_ms, &h);
+	if (len < 0)
+		return VSOCK_NONE;
+	*ret_len = vconn_check(c, vsock_last, (uint32_t)len) ? len : -1;
+	c->host_port = h.src_port;
 	c->rx_cnt += (uint32_t)len;
 	c->peer_fwd_cnt = h.fwd_cnt;
 	c->peer_buf_alloc = h.buf_alloc;
@@ -212,7 +255,9 @@ bool vconn_expect(struct vconn *c, enum vsock_op op)
 
 		if (next == op)
 			return true;
-		if (next != VSOCK_RW && next != VSOCK_CREDIT_UPDATE && next != VSOCK_CREDIT_REQUEST)
+		/* The host's end may have come first. */
+		if (next == VSOCK_NONE || next == VSOCK_RST || next == VSOCK_REQUEST ||
+		    next == VSOCK_RESPONSE)
 			return false;
 	}
 }
@@ -220,4 +265,36 @@ bool vconn_expect(struct vconn *c, enum vsock_op op)
 bool vconn_close(struct vconn *c)
 {
 	return vconn_send(c, VSOCK_SHUTDOWN, VSOCK_SHUT_BOTH, 0) && vconn_expect(c, VSOCK_RST);
+}
+
+enum vsock_op vconn_await(struct vconn *c, struct vsock *v, uint32_t guest_port)
+{
+	int64_t len;
+
+	*c = (struct vconn){ .v = v, .guest_port = guest_port, .buf_alloc = VSOCK_BUFFER };
+	return vconn_next(c, TIMEOUT_REQUEST, &len);
+}
+
+bool vconn_say(struct vconn *c, const char *text)
+{
+	memcpy(c->v->tx_data, text, strlen(text));
+	return vconn_send(c, VSOCK_RW, 0, (uint32_t)strlen(text));
+}
+
+bool vconn_hears(struct vconn *c, const char *text)
+{
+	char heard[128];
+	size_t n = 0;
+
+	while (n < sizeof(heard) - 1 && (n == 0 || heard[n - 1] != '\n')) {
+		uint32_t before = c->rx_cnt;
+		int64_t len;
+
+		if (vconn_next(c, TIMEOUT_REQUEST, &len) == VSOCK_NONE || c->is_reset)
+			return false;
+		for (uint32_t i = 0; i < c->rx_cnt - before && n < sizeof(heard) - 1; i++)
+			heard[n++] = (char)vsock_last[i];
+	}
+	heard[n] = '\0';
+	return string_starts(heard, text);
 }

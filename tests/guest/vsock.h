@@ -101,5 +101,13 @@ bool vconn_read_to(struct vconn *c, uint32_t end);
 bool vconn_expect(struct vconn *c, enum vsock_op op);
 /* SHUTDOWN of both ways, and the RST that answers it */
 bool vconn_close(struct vconn *c);
+/* Waits for a REQUEST to @guest_port, whose sender becomes the host port; Return: REQUEST or NONE */
+enum vsock_op vconn_await(struct vconn *c, struct vsock *v, uint32_t guest_port);
+/* Sends text, for services that take lines */
+bool vconn_say(struct vconn *c, const char *text);
+/* Does the next line begin with this text? */
+bool vconn_hears(struct vconn *c, const char *text);
+/* Payload of the packet that came last. */
+extern uint8_t vsock_last[];
 /* The byte at a place of every stream of these tests. */
 uint8_t vsock_pattern(uint32_t at);

@@ -8,6 +8,7 @@ A guest connects to a port and gets the service of that number; port 99 takes li
 client of PATH. Prints "ready" once everything listens, and ends when its standard input closes.
 """
 
+import contextlib
 import os
 import socket
 import struct
@@ -134,12 +135,14 @@ def client_of(path, command):
 
 
 def line_of(s):
+    """Up to the end of the line or of the connection; a reset is an end, too."""
     line = b""
-    while not line.endswith(b"\n"):
-        c = s.recv(1)
-        if not c:
-            break
-        line += c
+    with contextlib.suppress(ConnectionResetError):
+        while not line.endswith(b"\n"):
+            c = s.recv(1)
+            if not c:
+                break
+            line += c
     return line
 
 
@@ -164,7 +167,7 @@ def control(s):
             s.sendall(b"held\n")
         elif word == "await":  # until the first of the held ones is closed by the other side
             for c in mine:
-                c.recv(1)
+                line_of(c)
             s.sendall(b"all closed\n")
         elif word == "drop":
             for c in mine:
