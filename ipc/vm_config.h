@@ -68,6 +68,7 @@ struct restart_policy {
 	uint32_t window_ms;
 	uint32_t backoff_ms;
 	uint32_t heartbeat_ms; /* 0: off */
+	bool standby; /* a successor of every device process is started ahead */
 };
 
 struct vm_config {

@@ -15,9 +15,9 @@
 #include "ipc/clock.h"
 #include "ipc/log.h"
 
-#define CHANNEL_FD 3
 #define START_DEADLINE_MS 10000u /* the warden wrote DEVICE_START before it gave the fd away */
-#define SETUP_DEADLINE_MS 60000u /* the core may have to populate all of guest RAM first */
+/* A standby waits as long as the VM lives, and a closed channel ends the wait. */
+#define SETUP_NO_DEADLINE UINT64_MAX
 
 #define RING_FEATURES                                                                             \
 	(VIRTIO_F_INDIRECT_DESC_BIT | VIRTIO_F_EVENT_IDX_BIT | VIRTIO_F_VERSION_1_BIT)
@@ -54,11 +54,10 @@ static int send_message(struct device *dev, struct message *m)
 }
 
 /* Into dev->message. */
-static int receive(struct device *dev, enum message_type type, uint32_t timeout_ms,
+static int receive(struct device *dev, enum message_type type, uint64_t deadline_ms,
 		   struct fdset *ret_fds, struct start_failure *f)
 {
-	int r = channel_receive_wait(dev->channel, clock_now_ms() + timeout_ms, &dev->message,
-				     ret_fds);
+	int r = channel_receive_wait(dev->channel, deadline_ms, &dev->message, ret_fds);
 
 	if (r < 0)
 		return failed(f, r, "%s: %s", message_type_name(type), strerror(-r));
@@ -76,7 +75,7 @@ static int open_device(struct device *dev, struct start_failure *f)
 {
 	const struct message_device_start *start = &dev->message.device_start;
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
-	int r = receive(dev, MESSAGE_DEVICE_START, START_DEADLINE_MS, &fds, f);
+	int r = receive(dev, MESSAGE_DEVICE_START, clock_now_ms() + START_DEADLINE_MS, &fds, f);
 
 	if (r < 0)
 		return r;
@@ -111,6 +110,7 @@ static int say_hello(struct device *dev, struct start_failure *f)
 	h->features = dev->features_offered;
 	h->n_queues = dev->offer.n_queues;
 	h->queue_size_max = dev->offer.queue_size_max;
+	h->state_size = dev->offer.state_size;
 	h->config_len = dev->offer.config_len;
 	memcpy(h->config, dev->offer.config, dev->offer.config_len);
 	r = send_message(dev, &dev->message);
@@ -122,14 +122,14 @@ static int map_memory(struct device *dev, struct start_failure *f)
 	cleanup_fdset struct fdset fds = FDSET_EMPTY, regions = FDSET_EMPTY;
 	const struct message_setup *setup = &dev->message.setup;
 	uint32_t i;
-	int r = receive(dev, MESSAGE_SETUP, SETUP_DEADLINE_MS, &fds, f);
+	int r = receive(dev, MESSAGE_SETUP, SETUP_NO_DEADLINE, &fds, f);
 
 	if (r < 0)
 		return r;
 	if (dev->message.generation != dev->generation ||
 	    setup->n_queues != dev->offer.n_queues)
 		return failed(f, -EPROTO, "SETUP: not for this device");
-	r = device_page_map(fds.fds[0], dev->offer.n_queues, &dev->page);
+	r = device_page_map(fds.fds[0], device_page_shape(dev), &dev->page);
 	if (r < 0)
 		return failed(f, r, "device page: %s", strerror(-r));
 	for (i = 0; i < setup->n_regions; i++) {
@@ -272,11 +272,11 @@ int device_main(const struct device_ops *ops)
 {
 	struct device dev = { .ops = ops };
 	struct start_failure f = { .text = "" };
-	int r = channel_new(CHANNEL_FD, &dev.channel);
+	int r = channel_new(DEVICE_CHANNEL_FD, &dev.channel);
 
 	if (r < 0) {
 		fprintf(stderr, "bulkhead-%s: started by the warden only: no channel on fd %d\n",
-			ops->name, CHANNEL_FD);
+			ops->name, DEVICE_CHANNEL_FD);
 		return 1;
 	}
 	r = start(&dev, &f);

@@ -3,7 +3,7 @@
  * Ring positions, publication and notification of a split virtqueue; see virtqueue.h. Device
  * processes. Hostile input: the available ring, and the device page when continuing from it.
  */
-#include "device-procs/common/virtqueue.h"
+#include "device-procs/common/virtqueue_journal.h"
 
 #include <string.h>
 
@@ -16,10 +16,6 @@
 #define DESC_BYTES 16u
 #define AVAIL_F_NO_INTERRUPT 1u
 #define USED_F_NO_NOTIFY 1u
-
-#define JOURNAL_STATE_SHIFT 62
-#define JOURNAL_SLOT_SHIFT 32
-#define JOURNAL_SLOT_MASK ((UINT64_C(1) << 30) - 1)
 
 struct ring_area {
 	uint64_t at;
@@ -71,48 +67,19 @@ static int map_rings(struct virtqueue *vq, const struct virtqueue_setup *s)
 	return 0;
 }
 
-static void page_store(uint64_t *at, uint64_t v)
+void virtqueue_write_used(struct virtqueue *vq, uint64_t slot, uint16_t head, uint32_t len)
 {
-	__atomic_store_n(at, v, __ATOMIC_RELEASE);
+	uint32_t at = RING_ENTRIES + ((uint32_t)slot & (vq->size - 1)) * USED_ENTRY_BYTES;
+
+	guest_window_store32(&vq->used, at, head);
+	guest_window_store32(&vq->used, at + 4, len);
+	virtqueue_crash_point(vq);
 }
 
-static void journal_store(struct virtqueue *vq, uint16_t head, enum journal_state state,
-			  uint64_t rest)
+void virtqueue_write_used_index(struct virtqueue *vq, uint64_t used)
 {
-	page_store(&vq->page->journal[head], (uint64_t)state << JOURNAL_STATE_SHIFT | rest);
-}
-
-/* The page may have been written by a compromised predecessor: each word is loaded once. */
-static int load_position(struct virtqueue *vq, uint32_t size)
-{
-	uint64_t next_avail = __atomic_load_n(&vq->page->next_avail, __ATOMIC_ACQUIRE);
-	uint64_t used_commit = __atomic_load_n(&vq->page->used_commit, __ATOMIC_ACQUIRE);
-	uint32_t i;
-
-	if (__atomic_load_n(&vq->page->size, __ATOMIC_RELAXED) != size ||
-	    next_avail != used_commit)
-		return VIRTQUEUE_NOT_CLEAN;
-	for (i = 0; i < size; i++)
-		if (__atomic_load_n(&vq->page->journal[i], __ATOMIC_RELAXED) >>
-			    JOURNAL_STATE_SHIFT !=
-		    JOURNAL_FREE)
-			return VIRTQUEUE_NOT_CLEAN;
-	vq->next_avail = next_avail;
-	vq->used_next = used_commit;
-	return 0;
-}
-
-static void start_position(struct virtqueue *vq, uint32_t size)
-{
-	uint32_t i;
-
-	for (i = 0; i < DEVICE_QUEUE_SIZE_MAX; i++)
-		journal_store(vq, (uint16_t)i, JOURNAL_FREE, 0);
-	page_store(&vq->page->next_avail, 0);
-	page_store(&vq->page->used_commit, 0);
-	__atomic_store_n(&vq->page->size, size, __ATOMIC_RELEASE);
-	vq->next_avail = 0;
-	vq->used_next = 0;
+	guest_window_store16_release(&vq->used, RING_IDX, (uint16_t)used);
+	virtqueue_crash_point(vq);
 }
 
 void virtqueue_init(struct virtqueue *vq, const struct guest_memory *gm,
@@ -132,24 +99,28 @@ int virtqueue_enable(struct virtqueue *vq, const struct virtqueue_setup *s)
 	r = map_rings(vq, s);
 	if (r != 0)
 		return r;
-	if (s->resume) {
-		r = load_position(vq, s->size);
-		if (r != 0)
-			return r;
-	} else {
-		start_position(vq, s->size);
-	}
 	vq->has_event_idx = s->features & VIRTIO_F_EVENT_IDX_BIT;
 	vq->has_indirect = s->features & VIRTIO_F_INDIRECT_DESC_BIT;
+	vq->is_concurrent = s->is_concurrent;
+	vq->is_careful = vq->is_open_again = false;
+	vq->n_replay = vq->replay_next = vq->n_replaying = 0;
 	vq->fault = NULL;
-	vq->is_shown = false;
-	vq->is_signalled_known = !s->resume;
-	vq->signalled = (uint16_t)vq->used_next;
-	vq->avail_seen = (uint16_t)vq->next_avail;
 	vq->n_in_flight = 0;
 	vq->n_done = 0;
 	memset(vq->heads, VIRTQUEUE_HEAD_FREE, sizeof(vq->heads));
 	vq->size = s->size;
+	if (s->resume)
+		r = journal_recover(vq);
+	else
+		journal_begin(vq, s->size);
+	if (r != 0) {
+		vq->size = 0;
+		return r;
+	}
+	vq->is_shown = false;
+	vq->is_signalled_known = !s->resume;
+	vq->signalled = (uint16_t)vq->used_next;
+	vq->avail_seen = (uint16_t)vq->next_avail;
 	return 0;
 }
 
@@ -171,6 +142,38 @@ static int broken(struct virtqueue *vq, const char *why)
 	return VIRTQUEUE_BROKEN;
 }
 
+/* The next chain of the predecessor, whose head was checked by journal_recover(). */
+static int pop_replay(struct virtqueue *vq, struct virtqueue_chain *chain)
+{
+	uint16_t head = vq->replay[vq->replay_next];
+	uint8_t *deaths = &vq->page->deaths[head];
+	uint8_t n = __atomic_load_n(deaths, __ATOMIC_RELAXED);
+	const char *fault;
+
+	/* Before anything of it is looked at, for that may be what kills us. */
+	n += n < UINT8_MAX;
+	__atomic_store_n(deaths, n, __ATOMIC_RELEASE);
+	virtqueue_crash_point(vq);
+	fault = virtqueue_chain_walk(vq, head, chain);
+	if (fault)
+		return broken(vq, fault);
+	chain->is_replayed = true;
+	chain->is_poisoned = n >= VIRTQUEUE_DEATHS_MAX;
+	vq->heads[head] = VIRTQUEUE_HEAD_REPLAYED;
+	vq->replay_next++;
+	vq->n_replaying++;
+	vq->n_in_flight++;
+	return 0;
+}
+
+/* May a chain be handed out, as far as the replayed ones are concerned? */
+static bool may_pop(const struct virtqueue *vq)
+{
+	if (!vq->is_concurrent || vq->n_replaying == 0)
+		return true;
+	return vq->replay_next < vq->n_replay && !vq->is_careful;
+}
+
 int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 {
 	uint16_t next = (uint16_t)vq->next_avail, head;
@@ -178,6 +181,12 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 
 	if (vq->fault)
 		return VIRTQUEUE_BROKEN;
+	if (vq->n_replay > 0) {
+		if (!may_pop(vq))
+			return VIRTQUEUE_EMPTY;
+		if (vq->replay_next < vq->n_replay)
+			return pop_replay(vq, chain);
+	}
 	if (vq->avail_seen == next) {
 		vq->avail_seen = guest_window_load16_acquire(&vq->avail, RING_IDX);
 		if ((uint16_t)(vq->avail_seen - next) > vq->size)
@@ -194,30 +203,58 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 	fault = virtqueue_chain_walk(vq, head, chain);
 	if (fault)
 		return broken(vq, fault);
+	chain->is_replayed = chain->is_poisoned = false;
 	vq->heads[head] = VIRTQUEUE_HEAD_FETCHED;
 	vq->n_in_flight++;
-	journal_store(vq, head, JOURNAL_FETCHED,
-		      vq->next_avail & ((UINT64_C(1) << JOURNAL_STATE_SHIFT) - 1));
-	page_store(&vq->page->next_avail, ++vq->next_avail);
+	journal_store(vq, head, JOURNAL_FETCHED, vq->next_avail & JOURNAL_REST_MASK);
+	page_store(vq, &vq->page->next_avail, ++vq->next_avail);
 	return 0;
+}
+
+static void unpop_replay(struct virtqueue *vq, uint16_t head)
+{
+	uint8_t *deaths = &vq->page->deaths[head];
+
+	vq->heads[head] = VIRTQUEUE_HEAD_FETCHED; /* as it is in the journal */
+	vq->replay_next--;
+	vq->n_replaying--;
+	__atomic_store_n(deaths, __atomic_load_n(deaths, __ATOMIC_RELAXED) - 1, __ATOMIC_RELAXED);
 }
 
 void virtqueue_unpop(struct virtqueue *vq, uint16_t head)
 {
-	if (head >= vq->size || vq->heads[head] != VIRTQUEUE_HEAD_FETCHED)
+	if (head >= vq->size || (vq->heads[head] != VIRTQUEUE_HEAD_FETCHED &&
+				 vq->heads[head] != VIRTQUEUE_HEAD_REPLAYED))
 		return;
-	vq->heads[head] = VIRTQUEUE_HEAD_FREE;
 	vq->n_in_flight--;
-	/* In between it looks as after a crash in the middle of a pop. */
-	page_store(&vq->page->next_avail, --vq->next_avail);
+	if (vq->heads[head] == VIRTQUEUE_HEAD_REPLAYED) {
+		unpop_replay(vq, head);
+		return;
+	}
+	vq->heads[head] = VIRTQUEUE_HEAD_FREE;
+	/* This way round it looks, in between, as if the fetch had just begun. */
+	page_store(vq, &vq->page->next_avail, --vq->next_avail);
 	journal_store(vq, head, JOURNAL_FREE, 0);
+}
+
+static void replayed(struct virtqueue *vq, uint16_t head)
+{
+	__atomic_store_n(&vq->page->deaths[head], 0, __ATOMIC_RELAXED);
+	if (--vq->n_replaying > 0)
+		return;
+	vq->is_open_again = vq->is_concurrent;
+	if (vq->replay_next == vq->n_replay)
+		vq->n_replay = vq->replay_next = 0; /* that was the last of them */
 }
 
 void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t len)
 {
-	uint32_t at;
+	uint8_t state;
 
-	if (head >= vq->size || vq->heads[head] != VIRTQUEUE_HEAD_FETCHED)
+	if (head >= vq->size)
+		return;
+	state = vq->heads[head];
+	if (state != VIRTQUEUE_HEAD_FETCHED && state != VIRTQUEUE_HEAD_REPLAYED)
 		return;
 	vq->heads[head] = VIRTQUEUE_HEAD_DONE;
 	vq->done[vq->n_done++] = head;
@@ -225,10 +262,9 @@ void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t len)
 		return; /* only the count goes down; the ring is not touched any more */
 	journal_store(vq, head, JOURNAL_DONE,
 		      (vq->used_next & JOURNAL_SLOT_MASK) << JOURNAL_SLOT_SHIFT | len);
-	at = RING_ENTRIES + ((uint32_t)vq->used_next & (vq->size - 1)) * USED_ENTRY_BYTES;
-	guest_window_store32(&vq->used, at, head);
-	guest_window_store32(&vq->used, at + 4, len);
-	vq->used_next++;
+	virtqueue_write_used(vq, vq->used_next++, head, len);
+	if (state == VIRTQUEUE_HEAD_REPLAYED)
+		replayed(vq, head);
 }
 
 /* §2.7.7.2: has used->idx moved past used_event since the last decision? */
@@ -253,8 +289,8 @@ void virtqueue_show(struct virtqueue *vq)
 	if (vq->n_done == 0)
 		return;
 	if (!vq->fault) {
-		page_store(&vq->page->used_commit, vq->used_next);
-		guest_window_store16_release(&vq->used, RING_IDX, (uint16_t)vq->used_next);
+		page_store(vq, &vq->page->used_commit, vq->used_next);
+		virtqueue_write_used_index(vq, vq->used_next);
 	}
 	for (i = 0; i < vq->n_done; i++) {
 		journal_store(vq, vq->done[i], JOURNAL_FREE, 0);
@@ -287,8 +323,15 @@ void virtqueue_disable_notify(struct virtqueue *vq)
 
 bool virtqueue_has_more(const struct virtqueue *vq)
 {
-	return !vq->fault && vq->size != 0 &&
-	       guest_window_load16_acquire(&vq->avail, RING_IDX) != (uint16_t)vq->next_avail;
+	if (vq->fault || vq->size == 0)
+		return false;
+	if (vq->n_replay > 0) {
+		if (!may_pop(vq))
+			return false;
+		if (vq->replay_next < vq->n_replay)
+			return true;
+	}
+	return guest_window_load16_acquire(&vq->avail, RING_IDX) != (uint16_t)vq->next_avail;
 }
 
 bool virtqueue_enable_notify(struct virtqueue *vq)

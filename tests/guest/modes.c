@@ -233,6 +233,7 @@ const struct mode modes[] = {
 	{ "drive", mode_drive },
 	{ "hostile", hostile_run },
 	{ "bench", bench_blk_run },
+	{ "verify", verify_blk_run },
 	{ "vsock", vsock_run },
 	{ 0 },
 };

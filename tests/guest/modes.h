@@ -14,4 +14,5 @@ void conformance_run(void);
 void mode_drive(void);
 void hostile_run(void);
 void bench_blk_run(void);
+void verify_blk_run(void);
 void vsock_run(void);

@@ -539,26 +539,6 @@ Test(virtqueue, continues_from_a_clean_page)
 	cr_expect_not(complete(4));
 }
 
-Test(virtqueue, does_not_continue_what_it_cannot)
-{
-	struct virtqueue_setup s = setup();
-	struct device_page_queue clean = page;
-	static struct virtqueue other;
-
-	s.resume = true;
-	virtqueue_init(&other, gm, &page);
-	cr_expect_eq(virtqueue_enable(&other, &s), 0);
-	page = clean;
-	page.next_avail = 1;
-	cr_expect_eq(virtqueue_enable(&other, &s), VIRTQUEUE_NOT_CLEAN);
-	page = clean;
-	page.journal[5] = (uint64_t)JOURNAL_FETCHED << 62;
-	cr_expect_eq(virtqueue_enable(&other, &s), VIRTQUEUE_NOT_CLEAN);
-	page = clean;
-	page.size = 16;
-	cr_expect_eq(virtqueue_enable(&other, &s), VIRTQUEUE_NOT_CLEAN);
-}
-
 /* A guest that rewrites its descriptors while they are being fetched. */
 static bool over;
 

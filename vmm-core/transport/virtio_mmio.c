@@ -144,9 +144,9 @@ static void activate(struct virtio_mmio *mmio)
 }
 
 /*
- * Back to the initial state, whether the device answers or not. If it does not, the link has
- * failed for good, Status reads 0 as a driver expects after a reset, and FEATURES_OK will not
- * stick: that is the step at which every driver checks and gives up in an orderly way.
+ * Back to the initial state, whether the device answers or not; Status reads 0 as a driver expects.
+ * When no process can be had, FEATURES_OK will not stick: that is the step at which every driver
+ * checks and gives up in an orderly way.
  */
 static int reset(struct virtio_mmio *mmio)
 {
@@ -167,13 +167,6 @@ int virtio_mmio_reset(struct virtio_mmio *mmio)
 	r = reset(mmio);
 	leave(mmio);
 	return r;
-}
-
-static bool is_link_usable(struct device_link *link)
-{
-	enum device_link_state state = device_link_get_state(link);
-
-	return state == DEVICE_LINK_STARTING || state == DEVICE_LINK_READY;
 }
 
 static uint64_t mmio_read(void *ctx, uint64_t offset, unsigned size)
@@ -206,7 +199,7 @@ static void mmio_write(void *ctx, uint64_t offset, unsigned size, uint64_t value
 	}
 	enter(mmio);
 	if (offset == VIRTIO_MMIO_STATUS)
-		mmio->regs.is_usable = is_link_usable(mmio->link);
+		mmio->regs.is_usable = device_link_is_usable(mmio->link);
 	switch (virtio_mmio_regs_write(&mmio->regs, offset, size, value)) {
 	case VIRTIO_MMIO_ACTIVATE:
 		activate(mmio);

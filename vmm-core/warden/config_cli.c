@@ -15,6 +15,7 @@
 #include "vmm-core/machine/layout.h"
 #include "vmm-core/warden/config_device.h"
 #include "vmm-core/warden/config_value.h"
+#include "vmm-core/warden/restart_policy.h"
 
 #define CONFIG_MEMORY_DEFAULT (512ull << 20)
 #define CONFIG_HUGE_PAGE_SIZE (2ull << 20)
@@ -167,33 +168,33 @@ static int cli_set_name(struct cli *cli, const struct cli_option *option, const 
 	return 0;
 }
 
-/* The whole policy is parsed, but only "never restart" exists. */
+static const struct restart_policy config_restart_default = {
+	.max = 5, .window_ms = 60000, .backoff_ms = 100, .heartbeat_ms = 3000,
+};
+
 static int cli_set_restart(struct cli *cli, const struct cli_option *option, const char *value)
 {
 	static const struct config_key keys[] = {
-		{ "max", CONFIG_KEY_NUMBER, offsetof(struct restart_policy, max), 0, 1000, false },
+		{ "max", CONFIG_KEY_NUMBER, offsetof(struct restart_policy, max), 0, RESTART_MAX,
+		  false },
 		{ "window", CONFIG_KEY_DURATION, offsetof(struct restart_policy, window_ms), 0, 0,
 		  false },
 		{ "backoff", CONFIG_KEY_DURATION, offsetof(struct restart_policy, backoff_ms), 0,
 		  0, false },
 		{ "heartbeat", CONFIG_KEY_DURATION, offsetof(struct restart_policy, heartbeat_ms),
 		  0, 0, false },
+		{ "standby", CONFIG_KEY_BOOL, offsetof(struct restart_policy, standby), 0, 0,
+		  false },
 		{ 0 },
 	};
 	struct restart_policy *policy = &cli->config->restart;
 	int r = config_keys_parse(option->name, value, keys, policy, cli->f);
 
-	if (r != 0)
-		return r;
-	if (policy->max != 0)
+	if (r == 0 && policy->max > 0 && policy->window_ms == 0)
 		return failure_set(cli->f, STATUS_USAGE,
-				   "%s max=%u: not supported yet, only max=0 (never restart)",
-				   option->name, policy->max);
-	if (policy->heartbeat_ms != 0)
-		return failure_set(cli->f, STATUS_USAGE,
-				   "%s heartbeat: not supported yet, only heartbeat=0 (off)",
+				   "%s window=0: with max above 0 a window is needed",
 				   option->name);
-	return 0;
+	return r;
 }
 
 static int cli_set_weak(struct cli *cli, const struct cli_option *option, const char *value)
@@ -317,6 +318,7 @@ int config_cli_parse(int argc, char *const argv[], bool stdin_is_terminal, struc
 	(void)snprintf(ret->name, sizeof(ret->name), "vm-%d", (int)getpid());
 	ret->n_cpus = 1;
 	ret->memory_size = CONFIG_MEMORY_DEFAULT;
+	ret->restart = config_restart_default;
 	while (r == 0 && at < argc) {
 		if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0)
 			return CONFIG_CLI_HELP;

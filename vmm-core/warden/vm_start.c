@@ -12,11 +12,11 @@
 
 #define TITLE_MAX (VM_NAME_MAX + VM_ID_MAX)
 
-/* Spawn @child; *ret_end is the other end of its channel. */
-static int vm_spawn(struct vm *vm, struct child *child, int *ret_end)
+int vm_spawn(struct vm *vm, struct child *child, int program_fd, int *ret_end)
 {
 	cleanup_fd int child_end = -1, our_end = -1;
 	struct spawned spawned;
+	struct spawn_what what;
 	char title[TITLE_MAX];
 	int r;
 
@@ -24,7 +24,15 @@ static int vm_spawn(struct vm *vm, struct child *child, int *ret_end)
 	if (r < 0)
 		return r;
 	(void)snprintf(title, sizeof(title), "%s/%s", vm->config->name, child->name);
-	r = spawn(&vm->spawner, child->role, title, fd_steal(&child_end), &spawned);
+	if (child != &vm->core)
+		r = fence_open(&vm->config->devices[child->slot], &child->fence);
+	if (r < 0)
+		return r;
+	what = (struct spawn_what){
+		.role = child->role, .title = title, .channel_fd = fd_steal(&child_end),
+		.ring_fd = child->fence.ring_fd, .program_fd = program_fd,
+	};
+	r = spawn(&vm->spawner, &what, &spawned);
 	if (r < 0)
 		return r;
 	child->pid = spawned.pid;
@@ -83,8 +91,7 @@ static int vm_send_core_start(struct vm *vm)
 	return 0;
 }
 
-/* DEVICE_START into the device's channel, through the end that the core will own. */
-static int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
+int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 {
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
 	struct message m = {
@@ -92,8 +99,8 @@ static int vm_send_device_start(struct vm *vm, const struct child *child, int co
 		.generation = child->generation,
 		.device_start = {
 			.protocol = PROTOCOL_VERSION,
-			.uid = uid_block_device(&vm->uids, child->slot),
-			.gid = uid_block_device(&vm->uids, child->slot),
+			.uid = uid_block_device(&vm->uids, child->slot, child->generation),
+			.gid = uid_block_device(&vm->uids, child->slot, child->generation),
 			.slot = child->slot,
 			.n_cpus = vm->config->n_cpus,
 			.seccomp_log = vm->config->seccomp_log,
@@ -106,6 +113,7 @@ static int vm_send_device_start(struct vm *vm, const struct child *child, int co
 	int fd, r = 0;
 
 	m.device_start.config.path = NULL;
+	fence_describe(&child->fence, &m.device_start);
 	for (uint32_t i = 0; i < own->n && r == 0; i++)
 		r = fdset_add_dup(&fds, own->fds[i]);
 	m.device_start.n_fds = fds.n;
@@ -125,25 +133,30 @@ static int vm_send_device_start(struct vm *vm, const struct child *child, int co
 	return r == CHANNEL_CLOSED ? 0 : r;
 }
 
-static int vm_hand_over(struct vm *vm, const struct child *child, int core_end)
+void vm_send_child(struct vm *vm, enum message_type type, const struct child *child, int core_end,
+		   struct message_child flags)
 {
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
-	struct message m = {
-		.type = MESSAGE_CHILD_ADDED,
-		.generation = child->generation,
-		.child = { .slot = child->slot,
-			   .generation = child->generation,
-			   .type = vm->config->devices[child->slot].type },
-	};
-	int r = vm_send_device_start(vm, child, core_end);
+	struct message m = { .type = type, .generation = child->generation, .child = flags };
 
-	if (r < 0)
-		return r;
-	r = vm_add_fd(&fds, core_end);
-	if (r < 0)
-		return r;
-	vm_core_send(vm, &m, &fds);
-	return 0;
+	m.child.slot = child->slot;
+	m.child.generation = child->generation;
+	m.child.type = vm->config->devices[child->slot].type;
+	if (vm_add_fd(&fds, core_end) < 0)
+		vm_end(vm, STATUS_FAILED, "%s: %s", child->name, strerror(EMFILE));
+	else
+		vm_core_send(vm, &m, &fds);
+}
+
+static int vm_hand_over(struct vm *vm, struct vm_device *d, int core_end)
+{
+	int r = vm_send_device_start(vm, &d->process, core_end);
+
+	d->last_generation = d->process.generation;
+	if (r == 0)
+		vm_send_child(vm, MESSAGE_CHILD_ADDED, &d->process, core_end,
+			      (struct message_child){ 0 });
+	return r;
 }
 
 /* Are all programs there? Asked before the first is started, so that the answer is one line. */
@@ -152,7 +165,7 @@ static int vm_check_programs(struct vm *vm, struct failure *f)
 	int r = spawner_check(&vm->spawner, "core", f);
 
 	for (uint32_t i = 0; i < vm->config->n_devices && r == 0; i++)
-		r = spawner_check(&vm->spawner, vm->devices[i].role, f);
+		r = spawner_check(&vm->spawner, vm->devices[i].process.role, f);
 	return r;
 }
 
@@ -162,7 +175,7 @@ static int vm_spawn_all(struct vm *vm, int *ret_core_end, int *ret_ends, struct 
 
 	/* It need not wait for the namespace that the first device is born in: CORE_START. */
 	vm->spawner.skips_netns = vm->config->n_devices > 0;
-	r = vm_spawn(vm, &vm->core, ret_core_end);
+	r = vm_spawn(vm, &vm->core, -1, ret_core_end);
 	vm->spawner.skips_netns = false;
 
 	if (r == -EPERM)
@@ -171,10 +184,10 @@ static int vm_spawn_all(struct vm *vm, int *ret_core_end, int *ret_ends, struct 
 	if (r < 0)
 		return failure_set(f, STATUS_FAILED, "core: cannot be started: %s", strerror(-r));
 	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
-		r = vm_spawn(vm, &vm->devices[i], &ret_ends[i]);
+		r = vm_spawn(vm, &vm->devices[i].process, -1, &ret_ends[i]);
 		if (r < 0)
 			return failure_set(f, STATUS_FAILED, "%s: cannot be started: %s",
-					   vm->devices[i].name, strerror(-r));
+					   vm->devices[i].process.name, strerror(-r));
 	}
 	return 0;
 }
