@@ -21,6 +21,8 @@ void vsock_conn_begin(struct vsock_device *v, const struct vsock_conn *c)
 
 void vsock_conn_end(struct vsock_device *v, const struct vsock_conn *c)
 {
+	v->store.journal->last_id = v->table.last_id;
+	v->store.journal->last_port = v->table.last_port;
 	vsock_store_end(&v->store, vsock_table_slot(&v->table, c), &c->r);
 }
 
@@ -35,7 +37,9 @@ void vsock_conn_forget(struct vsock_device *v, struct vsock_conn *c)
 	bool was_full = v->table.n_clients == VSOCK_CLIENTS_MAX;
 
 	vsock_host_close(&v->host, c->fd, c->r.is_kept != 0);
-	if (c->r.state == VSOCK_OPEN && !c->r.is_kept)
+	if (c->r.is_kept)
+		vsock_keep_forget(v, c->r.id);
+	else if (c->r.state == VSOCK_OPEN)
 		v->n_young--;
 	vsock_table_remove(&v->table, c);
 	if (was_full)
@@ -49,7 +53,7 @@ void vsock_conn_kill(struct vsock_device *v, struct vsock_conn *c)
 	vsock_conn_forget(v, c);
 }
 
-static void set_deadline(struct vsock_device *v, struct vsock_conn *c, uint32_t ms)
+void vsock_conn_set_deadline(struct vsock_device *v, struct vsock_conn *c, uint32_t ms)
 {
 	c->deadline_ms = clock_now_ms() + ms;
 	vsock_tick_need(v);
@@ -67,11 +71,25 @@ void vsock_conn_attach(struct vsock_device *v, struct vsock_conn *c, int fd)
 
 void vsock_conn_connect(struct vsock_device *v, struct vsock_conn *c)
 {
-	int fd = vsock_host_connect(&v->host, c->r.host_port);
+	if (c->deadline_ms == 0)
+		c->deadline_ms = clock_now_ms() + VSOCK_ANSWER_MS;
+	if (c->is_asked)
+		return;
+	if (c->needs_warden)
+		c->is_asked = vsock_keep_connect(v, c) == 0;
+	else
+		vsock_conn_connected(v, c, vsock_host_connect(&v->host, c->r.host_port));
+}
 
-	if (fd == -EAGAIN) {
-		if (c->deadline_ms == 0)
-			set_deadline(v, c, VSOCK_ANSWER_MS);
+void vsock_conn_connected(struct vsock_device *v, struct vsock_conn *c, int fd)
+{
+	if (fd == -EACCES && !c->needs_warden) {
+		c->needs_warden = true;
+		c->is_asked = vsock_keep_connect(v, c) == 0;
+		fd = -EAGAIN;
+	}
+	if (fd == -EAGAIN) { /* the listener or the warden is busy: on_tick() tries again */
+		vsock_tick_need(v);
 		return;
 	}
 	if (fd < 0 || vsock_host_watch(&v->host, fd, vsock_table_slot(&v->table, c)) < 0) {
@@ -115,7 +133,7 @@ static void tell_shutdown(struct vsock_device *v, struct vsock_conn *c, uint32_t
 		return;
 	c->r.host_shut |= (uint8_t)flags;
 	if (c->r.host_shut == VSOCK_SHUTDOWN_BOTH)
-		set_deadline(v, c, VSOCK_ANSWER_MS);
+		vsock_conn_set_deadline(v, c, VSOCK_ANSWER_MS);
 	vsock_conn_due(v, c, VSOCK_DUE_SHUTDOWN);
 }
 

@@ -28,13 +28,14 @@ enum vsock_fd {
 	VSOCK_FD_LISTENER,
 	VSOCK_FD_FOLDER,
 	VSOCK_FD_RINGS,
+	VSOCK_FD_KEEPER, /* a channel to the warden */
 	VSOCK_FDS,
 };
 
 static const struct sandbox_profile profile = {
 	.name = "vsock",
 	.filter = &vsock_filter,
-	/* 0 to 3, listener, folder, two epolls and a pipe, spare ones, kicks and calls, and all slots */
+	/* 0 to 3, listener, folder, keeper, two epolls and a pipe, spare ones, kicks and calls, and all slots */
 	.max_fds = 32 + VSOCK_SLOTS,
 	.max_threads = 1,
 	.root_from_params = true,
@@ -73,9 +74,9 @@ static int vsock_open(const struct message_device_start *start, struct fdset *fd
 		r = vsock_host_init(&v->host, fdset_steal(fds, VSOCK_FD_LISTENER));
 	if (r < 0)
 		return r;
-	v->store.journal = calloc(1, sizeof(*v->store.journal));
-	if (!v->store.journal)
-		return -ENOMEM;
+	r = channel_new(fdset_steal(fds, VSOCK_FD_KEEPER), &v->keeper);
+	if (r < 0)
+		return r;
 	cid = htole64(v->cid);
 	offer->n_queues = VSOCK_QUEUES;
 	offer->queue_size_max = VSOCK_QUEUE_SIZE;
@@ -84,7 +85,9 @@ static int vsock_open(const struct message_device_start *start, struct fdset *fd
 	offer->root_fd = fdset_steal(fds, VSOCK_FD_FOLDER);
 	offer->keep_fds[0] = v->host.listener;
 	offer->keep_fds[1] = v->host.epoll_fd;
-	offer->n_keep_fds = 2;
+	offer->keep_fds[2] = channel_fd(v->keeper);
+	offer->n_keep_fds = 3;
+	offer->state_size = sizeof(struct vsock_journal);
 	offer->n_later_fds = VSOCK_SLOTS;
 	*ret_state = ptr_steal(v);
 	return 0;
@@ -268,8 +271,8 @@ static bool check_time(struct vsock_device *v, struct vsock_conn *c, uint64_t no
 	if (c->r.state == VSOCK_FREE || c->deadline_ms == 0)
 		return false;
 	if (now >= c->deadline_ms) {
-		if (vsock_store_resets(&v->store) == VSOCK_RESETS_MAX)
-			return true; /* the guest takes no buffers; later */
+		if (vsock_store_resets(&v->store) >= VSOCK_RESETS_WAIT)
+			return true; /* the guest gives no buffers; later */
 		vsock_conn_begin(v, c);
 		vsock_conn_kill(v, c);
 		vsock_conn_end(v, c);
@@ -300,12 +303,24 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
 		is_needed |= check_time(v, &v->table.conns[slot], now, &n_connects);
 	}
 	v->tick_from = (v->tick_from + VSOCK_SLOTS / 7) % VSOCK_SLOTS;
+	is_needed |= vsock_keep_tick(v, now);
 	if (is_needed)
 		vsock_tick_need(v);
 	serve_guest(v);
 }
 
 /* --- life --- */
+
+static void on_keeper(evutil_socket_t fd, short what, void *ctx)
+{
+	struct vsock_device *v = ctx;
+
+	(void)fd;
+	(void)what;
+	if (!vsock_keep_receive(v))
+		(void)event_del(v->keeper_event);
+	serve_guest(v);
+}
 
 static int vsock_start(void *state, struct device *dev, struct event_base *base)
 {
@@ -314,8 +329,10 @@ static int vsock_start(void *state, struct device *dev, struct event_base *base)
 	v->dev = dev;
 	v->listener_event = event_new(base, v->host.listener, EV_READ | EV_PERSIST, on_listener, v);
 	v->sockets_event = event_new(base, v->host.epoll_fd, EV_READ | EV_PERSIST, on_sockets, v);
+	v->keeper_event = event_new(base, channel_fd(v->keeper), EV_READ | EV_PERSIST, on_keeper,
+				    v);
 	v->tick = evtimer_new(base, on_tick, v);
-	if (!v->listener_event || !v->sockets_event || !v->tick ||
+	if (!v->listener_event || !v->sockets_event || !v->keeper_event || !v->tick ||
 	    event_add(v->sockets_event, NULL) < 0)
 		return -ENOMEM;
 	return 0;
@@ -326,6 +343,14 @@ static void vsock_set_features(void *state, uint64_t features)
 	struct vsock_device *v = state;
 
 	(void)features;
+	v->store.journal = device_state_area(v->dev);
+	if (!v->is_restored) { /* later sessions are our own */
+		vsock_keep_restore(v);
+		if (event_add(v->keeper_event, NULL) < 0)
+			device_fail(v->dev, "the warden's channel cannot be watched");
+	}
+	v->is_restored = true;
+	v->store.journal->version = VSOCK_JOURNAL_VERSION;
 	v->is_active = true;
 	vsock_listen(v, true);
 }
@@ -341,7 +366,6 @@ static void vsock_reset(void *state)
 	for (i = 0; i < VSOCK_SLOTS; i++)
 		if (v->table.conns[i].r.state != VSOCK_FREE)
 			vsock_conn_forget(v, &v->table.conns[i]);
-	memset(v->store.journal, 0, sizeof(*v->store.journal));
 	v->tx_waits = false;
 }
 

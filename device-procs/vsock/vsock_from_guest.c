@@ -240,13 +240,13 @@ static void on_chain(struct vsock_device *v, const struct virtqueue_chain *chain
 	if (r == VSOCK_PACKET_DROPPED)
 		virtqueue_push(tx_queue(v), chain->head, 0);
 	else
-		on_packet(v, chain, &p, r == 0);
+		on_packet(v, chain, &p, r == 0 && !chain->is_poisoned);
 }
 
 /* One packet leads to one reset at most, and a batch to one more. */
 static bool has_room_for_resets(const struct vsock_device *v)
 {
-	return vsock_store_resets(&v->store) + 2 <= VSOCK_RESETS_MAX;
+	return vsock_store_resets(&v->store) + 2 <= VSOCK_RESETS_WAIT;
 }
 
 int vsock_from_guest(struct vsock_device *v)

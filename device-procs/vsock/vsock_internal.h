@@ -8,6 +8,7 @@
 #include "device-procs/vsock/vsock_host.h"
 #include "device-procs/vsock/vsock_store.h"
 #include "device-procs/vsock/vsock_table.h"
+#include "ipc/channel.h"
 
 enum vsock_queue {
 	VSOCK_QUEUE_RX, /* to the guest */
@@ -20,6 +21,7 @@ enum vsock_queue {
 #define VSOCK_ANSWER_MS 2000u /* for a RESPONSE, a busy listener, and the RST after a SHUTDOWN */
 #define VSOCK_COMMAND_MS 10000u /* for a client's CONNECT line */
 #define VSOCK_TICK_MS 10u
+#define VSOCK_RESETS_WAIT 256u /* so many due: no more packets are taken that may add to them */
 #define VSOCK_KEEP_MS 10u /* connections younger than this are not handed over */
 
 /* Packets of one connection that go to its socket with one system call. */
@@ -39,11 +41,15 @@ struct vsock_device {
 	struct vsock_table table;
 	struct vsock_store store;
 	struct vsock_host host;
-	struct event *listener_event, *sockets_event, *tick;
+	struct channel *keeper; /* to the warden */
+	struct event *listener_event, *sockets_event, *keeper_event, *tick;
 	bool is_active; /* between set_features and reset */
+	bool is_restored; /* what a predecessor left was looked at */
 	bool is_listening, is_ticking;
 	bool tx_waits; /* for room among the resets that are due */
-	uint32_t n_young; /* connections not handed to the warden yet */
+	uint32_t n_young; /* open connections that the warden has no socket of yet */
+	uint32_t n_forgets;
+	uint64_t forgets[VSOCK_SLOTS]; /* ids that the warden may forget */
 	uint32_t tick_from; /* slot with which the next tick begins */
 	struct vsock_batch batch;
 	struct span spans[VSOCK_QUEUE_SIZE]; /* of the chain of the guest that is being looked at */
@@ -72,6 +78,12 @@ void vsock_conn_forget(struct vsock_device *v, struct vsock_conn *c);
 
 /** vsock_conn_attach() - it has its connected host socket now; takes @fd */
 void vsock_conn_attach(struct vsock_device *v, struct vsock_conn *c, int fd);
+
+/** vsock_conn_set_deadline() - it ends in @ms unless something happens */
+void vsock_conn_set_deadline(struct vsock_device *v, struct vsock_conn *c, uint32_t ms);
+
+/** vsock_conn_connected() - CONNECTING: the try ended with a socket, taken, or -errno */
+void vsock_conn_connected(struct vsock_device *v, struct vsock_conn *c, int fd);
 
 /** vsock_conn_connect() - CONNECTING: try (again) to reach the host's listener */
 void vsock_conn_connect(struct vsock_device *v, struct vsock_conn *c);
@@ -107,6 +119,23 @@ int vsock_from_guest(struct vsock_device *v);
  * Return: 0; VIRTQUEUE_BROKEN
  */
 int vsock_to_guest(struct vsock_device *v);
+
+/* --- vsock_keep.c: what outlives the process --- */
+
+/** vsock_keep_tick() - hand over what is due; Return: is there more to come? */
+bool vsock_keep_tick(struct vsock_device *v, uint64_t now);
+
+/** vsock_keep_forget() - a kept connection has ended */
+void vsock_keep_forget(struct vsock_device *v, uint64_t id);
+
+/** vsock_keep_connect() - have the warden connect; Return: 0; else it is busy or gone */
+int vsock_keep_connect(struct vsock_device *v, const struct vsock_conn *c);
+
+/** vsock_keep_receive() - the warden's answers; Return: false when no more will come */
+bool vsock_keep_receive(struct vsock_device *v);
+
+/** vsock_keep_restore() - go on where a predecessor ended, if there was one */
+void vsock_keep_restore(struct vsock_device *v);
 
 /* --- vsock_device.c --- */
 

@@ -101,7 +101,8 @@ uint32_t vsock_packet_payload(const struct virtqueue_chain *chain, bool writable
 
 bool vsock_packet_can_hold(const struct virtqueue_chain *chain)
 {
-	return !chain->is_bad && !chain->is_cut && chain->writable_len >= VSOCK_HEADER_BYTES;
+	return !chain->is_bad && !chain->is_cut && !chain->is_poisoned &&
+	       chain->writable_len >= VSOCK_HEADER_BYTES;
 }
 
 uint32_t vsock_packet_room(const struct virtqueue_chain *chain)

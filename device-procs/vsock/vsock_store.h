@@ -21,7 +21,7 @@
 #include "device-procs/vsock/vsock_table.h"
 
 #define VSOCK_JOURNAL_VERSION 1u
-#define VSOCK_RESETS_MAX 256u /* a power of two */
+#define VSOCK_RESETS_MAX 2048u /* a power of two; more than there are slots */
 
 struct vsock_reset {
 	uint32_t guest_port, host_port;

@@ -68,6 +68,8 @@ struct vsock_conn {
 	bool is_blocked; /* the host socket takes no more for now: EPOLLOUT will come */
 	bool has_end; /* its peer sends no more, once what is there was read */
 	bool is_closed_by_host; /* both ways: its peer is gone */
+	bool needs_warden; /* CONNECTING: our uid may not */
+	bool is_asked; /* ... and the warden was asked */
 	bool asked_credit; /* CREDIT_REQUEST was sent since the guest last gave some */
 	uint32_t want; /* bytes to try with the next read */
 	uint64_t born_ms;

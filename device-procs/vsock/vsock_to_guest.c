@@ -264,7 +264,7 @@ int vsock_to_guest(struct vsock_device *v)
 		else
 			break;
 	}
-	if (v->tx_waits && vsock_store_resets(&v->store) <= VSOCK_RESETS_MAX / 2) {
+	if (v->tx_waits && vsock_store_resets(&v->store) <= VSOCK_RESETS_WAIT / 2) {
 		v->tx_waits = false;
 		device_kick_again(v->dev, VSOCK_QUEUE_TX);
 	}

@@ -144,6 +144,8 @@ static int vm_open(struct vm *vm, struct failure *f)
 		r = spawner_init(p->stderr_fd, &vm->spawner, f);
 	if (r == 0)
 		r = control_new(vm, &vm->control, f);
+	if (r == 0)
+		r = vsock_keeper_new(vm, f);
 	return r;
 }
 
@@ -181,6 +183,7 @@ static void vm_tear_down(struct vm *vm)
 	serial_close(&vm->serial);
 	vm_kill_children(vm);
 	vm->control = control_free(vm->control);
+	vm->vsock_keeper = vsock_keeper_free(vm->vsock_keeper);
 	for (uint32_t i = 0; i < vm->config->n_devices; i++)
 		vm_device_close(&vm->devices[i]);
 	vm_free_event(vm->core_event);

@@ -32,6 +32,7 @@
 #include "vmm-core/warden/serial.h"
 #include "vmm-core/warden/spawn.h"
 #include "vmm-core/warden/uid_block.h"
+#include "vmm-core/warden/vsock_keeper.h"
 
 /*
  * From the first spawn to CORE_READY: longer than the core's own for devices, which says more, and
@@ -109,6 +110,7 @@ struct vm {
 	struct serial serial;
 	struct spawner spawner;
 	struct control *control;
+	struct vsock_keeper *vsock_keeper; /* NULL: no vsock */
 
 	struct child core;
 	struct vm_device devices[VM_DEVICES_MAX];
