@@ -212,7 +212,6 @@ static void go_on(struct vsock_device *v, struct vsock_conn *c, int fd)
 	if (c->r.host_shut == VSOCK_SHUTDOWN_BOTH)
 		vsock_conn_set_deadline(v, c, VSOCK_ANSWER_MS);
 	c->is_readable = true;
-	c->r.due |= VSOCK_DUE_CREDIT_UPDATE; /* harmless, and one may have been due */
 	vsock_table_ready(&v->table, c);
 }
 

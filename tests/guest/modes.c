@@ -235,5 +235,6 @@ const struct mode modes[] = {
 	{ "bench", bench_blk_run },
 	{ "verify", verify_blk_run },
 	{ "vsock", vsock_run },
+	{ "vsock-survive", vsock_survive_run },
 	{ 0 },
 };

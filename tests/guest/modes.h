@@ -16,3 +16,4 @@ void hostile_run(void);
 void bench_blk_run(void);
 void verify_blk_run(void);
 void vsock_run(void);
+void vsock_survive_run(void);

@@ -2,7 +2,7 @@
 #include "vsock.h"
 
 #define QUEUE_SIZE 256
-#define KEPT_MAX 64u
+#define KEPT_MAX 256u
 #define KEPT_BYTES 4096u
 
 /* Packets that came while another connection was waited for, in their order. */
@@ -182,6 +182,7 @@ enum vsock_op vconn_next(struct vconn *c, uint64_t timeout_ms, int64_t *ret_len)
 	if (len < 0)
 		return VSOCK_NONE;
 	*ret_len = vconn_check(c, vsock_last, (uint32_t)len) ? len : -1;
+	c->is_wrong |= *ret_len < 0;
 	c->host_port = h.src_port;
 	c->rx_cnt += (uint32_t)len;
 	c->peer_fwd_cnt = h.fwd_cnt;

@@ -59,6 +59,7 @@ struct vconn {
 	uint32_t buf_alloc; /* what we claim */
 	uint32_t shut; /* flags that the host sent */
 	bool is_reset;
+	bool is_wrong; /* data came that differ from the pattern */
 };
 
 #define VSOCK_TX_BYTES 65536u
