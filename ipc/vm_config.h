@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define VM_CPUS_MAX 64u
-#define VM_DEVICES_MAX 16u /* virtio-mmio slots, interfaces: fixed places */
+#define VM_DEVICES_MAX 31u /* what one PCI bus holds beside its host bridge */
 #define VM_NAME_MAX 64u /* bytes including NUL; [A-Za-z0-9][A-Za-z0-9._-]* */
 #define VM_ID_MAX 32u /* device id, bytes including NUL; same alphabet */
 #define VM_CID_MIN 3u /* 0 to 2 have meanings of their own, VIRTIO 1.2 §5.10.4 */
@@ -31,6 +31,11 @@ enum device_type { /* the virtio device ids of VIRTIO 1.2 §5 */
 	DEVICE_TYPE_RNG = 4,
 	DEVICE_TYPE_VSOCK = 19,
 	DEVICE_TYPE_IOMMU = 23,
+};
+
+enum vm_transport {
+	VM_TRANSPORT_PCI,
+	VM_TRANSPORT_MMIO,
 };
 
 enum serial_mode {
@@ -81,6 +86,7 @@ struct vm_config {
 	uint64_t memory_size; /* bytes, multiple of 4096 */
 	bool memory_hugepages;
 	bool memory_prefault;
+	enum vm_transport transport;
 	enum serial_mode serial;
 	char *serial_path; /* warden only; SERIAL_FILE */
 	uint32_t n_devices;

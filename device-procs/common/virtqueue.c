@@ -3,6 +3,7 @@
  * Ring positions, publication and notification of a split virtqueue; see virtqueue.h. Device
  * processes. Hostile input: the available ring, and the device page when continuing from it.
  */
+#include "device-procs/common/virtqueue_iommu.h"
 #include "device-procs/common/virtqueue_journal.h"
 
 #include <string.h>
@@ -53,14 +54,22 @@ static bool areas_overlap(struct ring_area a, struct ring_area b)
 	return a.at <= b.at ? b.at - a.at < a.len : a.at - b.at < b.len;
 }
 
+static bool map_ring(struct virtqueue *vq, struct ring_area area, uint32_t align,
+		     enum span_direction direction, struct guest_window *ret)
+{
+	if (vq->iommu)
+		return virtqueue_iommu_window(vq, area.at, area.len, align, direction, ret) == 0;
+	return guest_memory_window(vq->gm, gpa(area.at), area.len, align, ret) == 0;
+}
+
 static int map_rings(struct virtqueue *vq, const struct virtqueue_setup *s)
 {
 	struct ring_area desc = area_desc(s), avail = area_avail(s), used = area_used(s);
 
 	/* §2.7.1: alignment 16, 2 and 4 */
-	if (guest_memory_window(vq->gm, gpa(desc.at), desc.len, 16, &vq->desc) != 0 ||
-	    guest_memory_window(vq->gm, gpa(avail.at), avail.len, 2, &vq->avail) != 0 ||
-	    guest_memory_window(vq->gm, gpa(used.at), used.len, 4, &vq->used) != 0)
+	if (!map_ring(vq, desc, 16, SPAN_DEVICE_READS, &vq->desc) ||
+	    !map_ring(vq, avail, 2, SPAN_DEVICE_READS, &vq->avail) ||
+	    !map_ring(vq, used, 4, SPAN_DEVICE_WRITES, &vq->used))
 		return VIRTQUEUE_BAD_SETUP;
 	if (areas_overlap(desc, avail) || areas_overlap(desc, used) || areas_overlap(avail, used))
 		return VIRTQUEUE_BAD_SETUP;
@@ -90,13 +99,10 @@ void virtqueue_init(struct virtqueue *vq, const struct guest_memory *gm,
 	vq->page = page;
 }
 
-int virtqueue_enable(struct virtqueue *vq, const struct virtqueue_setup *s)
+static int enable(struct virtqueue *vq, const struct virtqueue_setup *s)
 {
-	int r;
+	int r = map_rings(vq, s);
 
-	if (s->size == 0 || s->size > DEVICE_QUEUE_SIZE_MAX || (s->size & (s->size - 1)) != 0)
-		return VIRTQUEUE_BAD_SETUP;
-	r = map_rings(vq, s);
 	if (r != 0)
 		return r;
 	vq->has_event_idx = s->features & VIRTIO_F_EVENT_IDX_BIT;
@@ -122,6 +128,18 @@ int virtqueue_enable(struct virtqueue *vq, const struct virtqueue_setup *s)
 	vq->signalled = (uint16_t)vq->used_next;
 	vq->avail_seen = (uint16_t)vq->next_avail;
 	return 0;
+}
+
+int virtqueue_enable(struct virtqueue *vq, const struct virtqueue_setup *s)
+{
+	int r;
+
+	if (s->size == 0 || s->size > DEVICE_QUEUE_SIZE_MAX || (s->size & (s->size - 1)) != 0)
+		return VIRTQUEUE_BAD_SETUP;
+	virtqueue_iommu_forget_rings(vq);
+	r = enable(vq, s);
+	virtqueue_iommu_leave(vq);
+	return r;
 }
 
 void virtqueue_disable(struct virtqueue *vq)
@@ -226,6 +244,7 @@ void virtqueue_unpop(struct virtqueue *vq, uint16_t head)
 	if (head >= vq->size || (vq->heads[head] != VIRTQUEUE_HEAD_FETCHED &&
 				 vq->heads[head] != VIRTQUEUE_HEAD_REPLAYED))
 		return;
+	virtqueue_iommu_release(vq, head);
 	vq->n_in_flight--;
 	if (vq->heads[head] == VIRTQUEUE_HEAD_REPLAYED) {
 		unpop_replay(vq, head);
@@ -293,6 +312,7 @@ void virtqueue_show(struct virtqueue *vq)
 		virtqueue_write_used_index(vq, vq->used_next);
 	}
 	for (i = 0; i < vq->n_done; i++) {
+		virtqueue_iommu_release(vq, vq->done[i]);
 		journal_store(vq, vq->done[i], JOURNAL_FREE, 0);
 		vq->heads[vq->done[i]] = VIRTQUEUE_HEAD_FREE;
 	}
@@ -317,8 +337,11 @@ bool virtqueue_flush(struct virtqueue *vq)
 void virtqueue_disable_notify(struct virtqueue *vq)
 {
 	/* With EVENT_IDX the old avail_event stands: it is behind, so no kick comes. */
-	if (!vq->fault && !vq->has_event_idx)
+	if (vq->fault || vq->has_event_idx)
+		return;
+	if (!virtqueue_iommu_enter(vq))
 		guest_window_store16_release(&vq->used, RING_FLAGS, USED_F_NO_NOTIFY);
+	virtqueue_iommu_leave(vq);
 }
 
 bool virtqueue_has_more(const struct virtqueue *vq)
@@ -336,13 +359,17 @@ bool virtqueue_has_more(const struct virtqueue *vq)
 
 bool virtqueue_enable_notify(struct virtqueue *vq)
 {
+	const char *fault;
+
 	if (vq->fault)
 		return false;
-	if (vq->has_event_idx)
+	fault = virtqueue_iommu_enter(vq); /* the rings may be gone: the next pop says so */
+	if (!fault && vq->has_event_idx)
 		guest_window_store16_release(&vq->used, offset_avail_event(vq),
 					     (uint16_t)vq->next_avail);
-	else
+	else if (!fault)
 		guest_window_store16_release(&vq->used, RING_FLAGS, 0);
+	virtqueue_iommu_leave(vq);
 	/* The wish is visible before the index is read again; the driver does the reverse. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return virtqueue_has_more(vq);

@@ -6,8 +6,8 @@
  * Everything in the rings is written by a hostile guest, concurrently. Each descriptor is fetched
  * once into private memory and checked there; positions come from private counters, never from
  * what the guest can write. A ring that breaks a rule of §2.7 breaks its queue: nothing of it is
- * read or written any more until the driver resets the device. A buffer that is not guest RAM
- * spoils only its own chain.
+ * read or written any more until the driver resets the device. A buffer that is not guest RAM,
+ * or that the IOMMU does not let the device reach, spoils only its own chain.
  *
  * The journal in the device page is written alongside, in an order from which a successor can
  * tell what its predecessor had fetched, finished and published:
@@ -30,6 +30,7 @@
 #define VIRTIO_F_INDIRECT_DESC_BIT (UINT64_C(1) << 28)
 #define VIRTIO_F_EVENT_IDX_BIT (UINT64_C(1) << 29)
 #define VIRTIO_F_VERSION_1_BIT (UINT64_C(1) << 32)
+#define VIRTIO_F_ACCESS_PLATFORM_BIT (UINT64_C(1) << 33)
 
 /*
  * So many deaths of a device process that found the same chain being worked on are put down to
@@ -65,7 +66,7 @@ struct virtqueue_chain {
 	uint16_t head;
 	bool is_replayed; /* a predecessor had fetched it and not finished */
 	bool is_poisoned; /* ... VIRTQUEUE_DEATHS_MAX times: answer it with an error, do nothing */
-	bool is_bad; /* a buffer is not guest RAM; such buffers are left out of spans */
+	bool is_bad; /* a buffer may not be reached or is not guest RAM; it is left out of spans */
 	bool is_cut; /* more buffers than n_spans_max; the rest was checked and dropped */
 	bool has_last; /* `last` is the chain's last writable buffer, even if it was cut off */
 	struct span last;
@@ -93,10 +94,14 @@ struct virtqueue_setup {
 	bool is_concurrent;
 };
 
+struct iommu_client;
+struct virtqueue_iommu;
+
 /* Only virtqueue*.c look inside; it is here so that it can be embedded. */
 struct virtqueue {
 	const struct guest_memory *gm; /* borrowed */
 	struct device_page_queue *page; /* borrowed; this process is its only writer */
+	struct virtqueue_iommu *iommu; /* NULL: addresses are guest-physical; virtqueue_iommu.h */
 	struct guest_window desc, avail, used;
 	uint32_t size; /* 0: disabled */
 	const char *fault; /* why it is broken; NULL: it is not */
@@ -124,6 +129,15 @@ struct virtqueue {
 /** virtqueue_init() - a disabled queue; borrows both */
 void virtqueue_init(struct virtqueue *vq, const struct guest_memory *gm,
 		    struct device_page_queue *page);
+
+/**
+ * virtqueue_use_iommu() - from now on all addresses of @vq go through @client (borrowed)
+ * @size_max: of the queue
+ *
+ * Before the queue is enabled first. Return: 0; -ENOMEM.
+ */
+int must_check virtqueue_use_iommu(struct virtqueue *vq, struct iommu_client *client,
+				   uint32_t size_max);
 
 /**
  * virtqueue_enable() - check the ring areas and start

@@ -31,7 +31,11 @@ Test(config_cli, defaults)
 	cr_assert_eq(c.memory_size, 512ull << 20);
 	cr_assert_eq(c.serial, SERIAL_NULL);
 	cr_assert_eq(c.n_devices, 0);
-	cr_assert_eq(c.restart.max, 0);
+	cr_assert_eq(c.restart.max, 5);
+	cr_assert_eq(c.restart.window_ms, 60000);
+	cr_assert_eq(c.restart.backoff_ms, 100);
+	cr_assert_eq(c.restart.heartbeat_ms, 3000);
+	cr_assert(c.restart.standby);
 	cr_assert_null(c.run_dir);
 	vm_config_clear(&c);
 	cr_assert_eq(parse("--kernel k", true, &c, &f), 0);
@@ -48,7 +52,7 @@ Test(config_cli, everything)
 		      "--disk path=a,readonly=on,direct=on,num_queues=4,queue_size=1024,serial=S1 "
 		      "path=b --disk path=c,id=data --console off --serial file=log "
 		      "--transport mmio --name web-1 --run-dir /r "
-		      "--restart max=0,window=60s,backoff=100ms,heartbeat=0 "
+		      "--restart max=7,window=2m,backoff=50ms,heartbeat=0,standby=off "
 		      "--allow-weak-sandbox --seccomp log --log-file l -v -v",
 		      true, &c, &f);
 
@@ -73,8 +77,11 @@ Test(config_cli, everything)
 	cr_assert_str_eq(c.serial_path, "log");
 	cr_assert_str_eq(c.name, "web-1");
 	cr_assert_str_eq(c.run_dir, "/r");
-	cr_assert_eq(c.restart.window_ms, 60000);
-	cr_assert_eq(c.restart.backoff_ms, 100);
+	cr_assert_eq(c.restart.max, 7);
+	cr_assert_eq(c.restart.window_ms, 120000);
+	cr_assert_eq(c.restart.backoff_ms, 50);
+	cr_assert_eq(c.restart.heartbeat_ms, 0);
+	cr_assert_not(c.restart.standby);
 	cr_assert(c.allow_weak_sandbox && c.seccomp_log);
 	cr_assert_str_eq(c.log_file, "l");
 	cr_assert_eq(c.verbosity, 2);
@@ -133,14 +140,12 @@ Test(config_cli, refuses)
 		  "--serial teletype: must be off, null, tty, pty or file=FILE" },
 		{ "--serial file=", "--serial file: missing value" },
 		{ "--console tty", "--console tty: not supported yet, only off" },
-		{ "--transport pci", "--transport pci: not supported yet" },
 		{ "--transport isa", "--transport isa: must be mmio or pci" },
 		{ "--seccomp off", "--seccomp off: must be true or log" },
 		{ "--name uids", "--name uids: this name is reserved" },
-		{ "--restart max=5",
-		  "--restart max=5: not supported yet, only max=0 (never restart)" },
-		{ "--restart max=0,heartbeat=3s",
-		  "--restart heartbeat: not supported yet, only heartbeat=0 (off)" },
+		{ "--restart window=0",
+		  "--restart window=0: with max above 0 a window is needed" },
+		{ "--restart max=1001", "--restart max=1001: must be 0 to 1000" },
 		{ "--restart window=60", "--restart window=60: not a duration (a number, then one "
 					 "of ms, s, m)" },
 		{ "--net tap=t", "--net: not supported yet" },
@@ -201,20 +206,31 @@ Test(config_cli, devices_come_into_slot_order)
 	vm_config_clear(&c);
 }
 
-Test(config_cli, sixteen_disks_fit)
+/* Do @n disks fit? */
+static bool fit(int n, char *transport)
 {
-	char *argv[40] = { "bulkhead", "--kernel", "k", "--disk" };
+	char *argv[64] = { "bulkhead", "--kernel", "k", "--transport", transport, "--disk" };
 	struct vm_config c = { 0 };
 	struct failure f;
+	char last[VM_ID_MAX];
+	int r;
 
-	for (int i = 0; i < 17; i++)
-		argv[4 + i] = "path=a";
-	cr_assert_eq(config_cli_parse(4 + 16, argv, false, &c, &f), 0);
-	cr_assert_eq(c.n_devices, 16);
-	cr_assert_str_eq(c.devices[15].id, "blk15");
+	for (int i = 0; i < n; i++)
+		argv[6 + i] = "path=a";
+	r = config_cli_parse(6 + n, argv, false, &c, &f);
+	(void)snprintf(last, sizeof(last), "blk%d", n - 1);
+	if (r == 0)
+		cr_assert_str_eq(c.devices[n - 1].id, last);
 	vm_config_clear(&c);
-	cr_assert_eq(config_cli_parse(4 + 17, argv, false, &c, &f), FAILED);
-	vm_config_clear(&c);
+	return r == 0;
+}
+
+Test(config_cli, as_many_disks_as_the_transport_has_places)
+{
+	cr_assert(fit(31, "pci"));
+	cr_assert_not(fit(32, "pci"));
+	cr_assert(fit(16, "mmio"));
+	cr_assert_not(fit(17, "mmio"));
 }
 
 Test(config_check_host, counts_the_hole)

@@ -147,11 +147,14 @@ static int cli_set_serial(struct cli *cli, const struct cli_option *option, cons
 
 static int cli_set_transport(struct cli *cli, const struct cli_option *option, const char *value)
 {
-	if (strcmp(value, "mmio") == 0)
-		return 0;
 	if (strcmp(value, "pci") == 0)
-		return failure_set(cli->f, STATUS_USAGE, "%s pci: not supported yet", option->name);
-	return failure_set(cli->f, STATUS_USAGE, "%s %s: must be mmio or pci", option->name, value);
+		cli->config->transport = VM_TRANSPORT_PCI;
+	else if (strcmp(value, "mmio") == 0)
+		cli->config->transport = VM_TRANSPORT_MMIO;
+	else
+		return failure_set(cli->f, STATUS_USAGE, "%s %s: must be mmio or pci",
+				   option->name, value);
+	return 0;
 }
 
 static int cli_set_name(struct cli *cli, const struct cli_option *option, const char *value)
@@ -170,6 +173,7 @@ static int cli_set_name(struct cli *cli, const struct cli_option *option, const 
 
 static const struct restart_policy config_restart_default = {
 	.max = 5, .window_ms = 60000, .backoff_ms = 100, .heartbeat_ms = 3000,
+	.standby = true,
 };
 
 static int cli_set_restart(struct cli *cli, const struct cli_option *option, const char *value)
@@ -304,6 +308,10 @@ static int cli_check(struct cli *cli)
 
 	if (config->kernel == NULL)
 		return failure_set(cli->f, STATUS_USAGE, "--kernel: required");
+	if (config->transport == VM_TRANSPORT_MMIO && config->n_devices > LAYOUT_VIRTIO_MMIO_SLOTS)
+		return failure_set(cli->f, STATUS_USAGE,
+				   "--transport mmio: at most %u devices fit, not %u",
+				   LAYOUT_VIRTIO_MMIO_SLOTS, config->n_devices);
 	return config_devices_finish(config, cli->f);
 }
 

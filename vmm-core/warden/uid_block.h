@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * User ids of one VM: a block of 64 that no other VM has, claimed by a byte-range lock.
+ * User ids of one VM: a block of 128 that no other VM has, claimed by a byte-range lock.
  *
  * Byte N of the lock file stands for block N. The lock is an OFD lock and its fd goes to the core
  * as well, so a block is reused only after warden and core are both gone. Ids are also group ids.
@@ -15,7 +15,7 @@
 
 #include "vmm-core/warden/failure.h"
 
-#define UID_BLOCK_SIZE 64u
+#define UID_BLOCK_SIZE 128u
 #define UID_BLOCK_FIRST 0x70000000u /* as root: far above what any distribution hands out */
 #define UID_BLOCK_COUNT (0x10000000u / UID_BLOCK_SIZE)
 
