@@ -236,5 +236,7 @@ const struct mode modes[] = {
 	{ "verify", verify_blk_run },
 	{ "vsock", vsock_run },
 	{ "vsock-survive", vsock_survive_run },
+	{ "hostile-vsock", hostile_vsock_run },
+	{ "bench-vsock", bench_vsock_run },
 	{ 0 },
 };

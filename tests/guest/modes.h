@@ -17,3 +17,5 @@ void bench_blk_run(void);
 void verify_blk_run(void);
 void vsock_run(void);
 void vsock_survive_run(void);
+void hostile_vsock_run(void);
+void bench_vsock_run(void);
