@@ -31,6 +31,10 @@ uint32_t message_n_fds(const struct message *m)
 		return m->setup.n_regions + 1u;
 	if (m->type == MESSAGE_ENABLE_QUEUE || m->type == MESSAGE_NAMESPACES)
 		return 2;
+	if (m->type == MESSAGE_VSOCK_KEEP || m->type == MESSAGE_VSOCK_KEPT)
+		return m->vsock_sockets.n;
+	if (m->type == MESSAGE_VSOCK_CONNECTED)
+		return m->vsock_connect.result == 0;
 	if (m->type == MESSAGE_CHILD_ADDED || m->type == MESSAGE_CHILD_OFFERED)
 		return 1;
 	if (m->type == MESSAGE_CONTROL_REQUEST)

@@ -51,6 +51,8 @@
  *			has_network the VM's empty network namespace
  *	SETUP		the device page, then one memfd per region
  *	ENABLE_QUEUE	kick eventfd, call eventfd
+ *	VSOCK_KEEP, VSOCK_KEPT	one per id
+ *	VSOCK_CONNECTED	the connected socket, if there is one
  *	CONTROL_REQUEST	with has_program: the program to run
  *
  * NAMESPACES, READY, NEEDS_RESET, RESET, PAUSE, RESUME, PING, POWER_BUTTON, REBOOT: no body.
@@ -125,6 +127,12 @@ enum message_type {
 	MESSAGE_COUNTERS,
 	MESSAGE_LOG,
 	MESSAGE_CORE_FAILED,
+	/* bulkhead-vsock <-> warden, on a channel of their own */
+	MESSAGE_VSOCK_KEEP, /* keep copies of these sockets for a successor */
+	MESSAGE_VSOCK_FORGET,
+	MESSAGE_VSOCK_KEPT, /* warden -> a successor */
+	MESSAGE_VSOCK_CONNECT,
+	MESSAGE_VSOCK_CONNECTED,
 	/* bulkheadctl <-> warden */
 	MESSAGE_CONTROL_REQUEST,
 	MESSAGE_CONTROL_REPLY,
@@ -132,6 +140,21 @@ enum message_type {
 };
 
 /* REPLY: result 0 or a positive errno value; value by request (DISABLE_QUEUE: last avail index) */
+/* VSOCK_KEEP, VSOCK_FORGET, VSOCK_KEPT: host sockets by the number that their process gave them */
+#define VSOCK_SOCKETS_MAX FDSET_MAX
+
+struct message_vsock_sockets {
+	uint32_t n;
+	uint64_t ids[VSOCK_SOCKETS_MAX];
+};
+
+/* VSOCK_CONNECT: to PATH_<port>; VSOCK_CONNECTED: the answer, with the socket if result is 0 */
+struct message_vsock_connect {
+	uint64_t id;
+	uint32_t port;
+	int32_t result; /* 0 or a positive errno value */
+};
+
 struct message_reply {
 	int32_t result;
 	uint64_t value;
@@ -348,6 +371,8 @@ struct message {
 		struct message_failed failed;
 		struct message_control_request control_request;
 		struct message_control_reply control_reply;
+		struct message_vsock_sockets vsock_sockets;
+		struct message_vsock_connect vsock_connect;
 	};
 };
 

@@ -14,6 +14,7 @@
 #include "envelope.pb-c.h"
 #include "vm.pb-c.h"
 #include "vm_config.pb-c.h"
+#include "vsock.pb-c.h"
 
 #define ERRNO_MAX 4095 /* MAX_ERRNO of the kernel */
 #define ID_MAX (UINT32_MAX - 1) /* (uid_t)-1 means "leave as it is" to setresuid() */
@@ -107,6 +108,16 @@ static const struct codec_struct console_config_layout = CODEC_LAYOUT(
 #undef WIRE
 #undef PLAIN
 
+#define WIRE Bulkhead__VsockConfig
+#define PLAIN struct vsock_config
+static const struct codec_field vsock_config_fields[] = {
+	CODEC_U32(cid, VM_CID_MIN, VM_CID_MAX),
+};
+static const struct codec_struct vsock_config_layout = CODEC_LAYOUT(
+	bulkhead__vsock_config__descriptor, PLAIN, vsock_config_fields, NULL);
+#undef WIRE
+#undef PLAIN
+
 #define WIRE Bulkhead__DeviceConfig
 #define PLAIN struct device_config
 static const struct codec_field device_config_fields[] = {
@@ -114,6 +125,7 @@ static const struct codec_field device_config_fields[] = {
 	CODEC_NAME(id),
 	CODEC_STRUCT_IF(blk, blk_config_layout, type, DEVICE_TYPE_BLK),
 	CODEC_STRUCT_IF(console, console_config_layout, type, DEVICE_TYPE_CONSOLE),
+	CODEC_STRUCT_IF(vsock, vsock_config_layout, type, DEVICE_TYPE_VSOCK),
 };
 static const struct codec_struct device_config_layout = CODEC_LAYOUT(
 	bulkhead__device_config__descriptor, PLAIN, device_config_fields, NULL);
@@ -482,6 +494,30 @@ static const struct codec_struct control_reply_layout = CODEC_LAYOUT(
 #undef WIRE
 #undef PLAIN
 
+/* --- vsock.proto --- */
+
+#define WIRE Bulkhead__VsockSockets
+#define PLAIN struct message_vsock_sockets
+static const struct codec_field vsock_sockets_fields[] = {
+	CODEC_U64S(ids, n),
+};
+static const struct codec_struct vsock_sockets_layout = CODEC_LAYOUT(
+	bulkhead__vsock_sockets__descriptor, PLAIN, vsock_sockets_fields, NULL);
+#undef WIRE
+#undef PLAIN
+
+#define WIRE Bulkhead__VsockConnect
+#define PLAIN struct message_vsock_connect
+static const struct codec_field vsock_connect_fields[] = {
+	CODEC_ANY64(id),
+	CODEC_ANY32(port),
+	CODEC_I32(result, ERRNO_MAX),
+};
+static const struct codec_struct vsock_connect_layout = CODEC_LAYOUT(
+	bulkhead__vsock_connect__descriptor, PLAIN, vsock_connect_fields, NULL);
+#undef WIRE
+#undef PLAIN
+
 /* --- envelope.proto --- */
 
 static const struct codec_struct empty_layout = {
@@ -548,6 +584,11 @@ static const struct codec_type types[MESSAGE_N_] = {
 	ROW(COUNTERS, COUNTERS, counters_layout),
 	ROW(LOG, LOG, log_layout),
 	ROW(CORE_FAILED, CORE_FAILED, failed_layout),
+	ROW(VSOCK_KEEP, VSOCK_KEEP, vsock_sockets_layout),
+	ROW(VSOCK_FORGET, VSOCK_FORGET, vsock_sockets_layout),
+	ROW(VSOCK_KEPT, VSOCK_KEPT, vsock_sockets_layout),
+	ROW(VSOCK_CONNECT, VSOCK_CONNECT, vsock_connect_layout),
+	ROW(VSOCK_CONNECTED, VSOCK_CONNECTED, vsock_connect_layout),
 	ROW(CONTROL_REQUEST, CONTROL_REQUEST, control_request_layout),
 	ROW(CONTROL_REPLY, CONTROL_REPLY, control_reply_layout),
 };

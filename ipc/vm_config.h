@@ -14,6 +14,13 @@
 #define VM_DEVICES_MAX 31u /* what one PCI bus holds beside its host bridge */
 #define VM_NAME_MAX 64u /* bytes including NUL; [A-Za-z0-9][A-Za-z0-9._-]* */
 #define VM_ID_MAX 32u /* device id, bytes including NUL; same alphabet */
+#define VM_CID_MIN 3u /* 0 to 2 have meanings of their own, VIRTIO 1.2 §5.10.4 */
+#define VM_CID_MAX 0xfffffffeu /* 2^32 - 2; the one above means "any" */
+#define VM_VSOCK_CONNECTIONS 1023u /* open at a time */
+#define VM_VSOCK_CLIENTS 64u /* of the host, not connected through yet */
+#define VM_VSOCK_BUFFER_BYTES (64u << 10) /* of each, for bytes that the host has yet to take */
+#define VM_VSOCK_RINGS_BYTES                                                                      \
+	((uint64_t)(VM_VSOCK_CONNECTIONS + VM_VSOCK_CLIENTS) * VM_VSOCK_BUFFER_BYTES)
 #define VM_RNG_SOURCE_DEFAULT "/dev/urandom" /* stands for getrandom() */
 #define VM_CMDLINE_MAX 4096u /* bytes including NUL; the kernel's own limit may be lower */
 
@@ -54,13 +61,19 @@ struct console_config {
 	bool has_size; /* one of them is a terminal */
 };
 
+struct vsock_config {
+	uint32_t cid; /* of the guest: VM_CID_MIN..VM_CID_MAX */
+};
+
 struct device_config {
 	enum device_type type;
 	char id[VM_ID_MAX];
-	char *path; /* warden only: image (blk), file or socket (console), source (rng) */
+	/* warden only: image (blk), file or socket (console), source (rng), socket (vsock) */
+	char *path;
 	union {
 		struct blk_config blk;
 		struct console_config console;
+		struct vsock_config vsock;
 	};
 };
 

@@ -46,6 +46,7 @@ struct sandbox_profile {
 	 */
 	uint64_t max_threads_sealed;
 	uint64_t max_locked; /* RLIMIT_MEMLOCK, bytes: the kernel counts the memory of rings */
+	bool root_is_folder; /* the root is params.folder_fd instead of an empty one */
 	bool fsize_from_params; /* RLIMIT_FSIZE = params.file_size_max, else 0 */
 };
 
@@ -59,6 +60,7 @@ struct sandbox_params {
 	 */
 	int root_fd;
 	int network_fd; /* the network namespace to join; 0: stay in this one */
+	int folder_fd; /* borrowed; O_PATH of a folder, if the profile says so: see sandbox_enter() */
 	uint64_t file_size_max; /* bytes; RLIM_INFINITY for block devices */
 	uint64_t max_fds; /* sandbox_seal(): RLIMIT_NOFILE from now on; 0: as in the profile */
 	bool seccomp_log;
@@ -70,6 +72,11 @@ struct sandbox_params {
  *
  * /proc of an enclosing pid namespace must be mounted. Nothing that was opened before is closed:
  * call sandbox_close_fds() first.
+ *
+ * A profile with root_is_folder gets the folder as its root, read-only, without devices, set-id
+ * bits or programs. Landlock still lets nothing in it be opened, listed or made: what is left is
+ * connecting to sockets that the uid may write to. When the uid may not even search the folder,
+ * the root is empty as for everybody else.
  * Return: 0; -errno (-ENOTSUP: the kernel lacks something that is required; -ESRCH: the warden
  * is already gone; -EBADF: fd 0 is not /dev/null).
  */

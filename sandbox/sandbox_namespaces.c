@@ -42,13 +42,13 @@ static int write_id_map(const char *name, unsigned id)
 
 int sandbox_step_join(const struct sandbox_profile *profile, const struct sandbox_params *params)
 {
-	(void)profile;
 	self_dir = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (self_dir < 0)
 		return -errno;
 	if (params->network_fd != 0 && setns(params->network_fd, CLONE_NEWNET) < 0)
 		return -errno;
-	if (params->root_fd != 0 && setns(params->root_fd, CLONE_NEWNS) < 0)
+	if (params->root_fd != 0 && !profile->root_is_folder &&
+	    setns(params->root_fd, CLONE_NEWNS) < 0)
 		return -errno;
 	return 0;
 }
@@ -86,18 +86,67 @@ int sandbox_step_namespaces(const struct sandbox_profile *profile,
 	return 0;
 }
 
-int sandbox_make_root(void)
+int sandbox_step_folder(const struct sandbox_profile *profile,
+			const struct sandbox_params *params)
 {
-	/* Any directory that is sure to exist serves as mount point: the id maps were in /proc. */
-	static const char at[] = "/proc";
+	if (!profile->root_is_folder)
+		return 0;
+	return fchdir(params->folder_fd) < 0 ? -errno : 0;
+}
 
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+/*
+ * A tree of its own of the folder that we are in, fit to be a root. Unsharing took the working
+ * directory along into our mount namespace; an fd would still lead to the old one. What is mounted
+ * below comes along, because without privilege over it it cannot be left out.
+ */
+static int copy_folder(void)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+					       MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC };
+	cleanup_fd int fd = open_tree(AT_FDCWD, "", AT_EMPTY_PATH | AT_RECURSIVE |
+					      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (fd < 0)
 		return -errno;
+	if (mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0)
+		return -errno;
+	return fd_steal(&fd);
+}
+
+static int enter_folder(const char *at)
+{
+	cleanup_fd int tree = copy_folder();
+
+	if (tree < 0)
+		return tree;
+	if (move_mount(tree, "", AT_FDCWD, at, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return -errno;
+	return chdir(at) < 0 ? -errno : 0;
+}
+
+static int enter_empty(const char *at)
+{
 	if (mount("none", at, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
 		  "size=4k,nr_inodes=1,mode=0555") < 0)
 		return -errno;
-	if (chdir(at) < 0)
+	return chdir(at) < 0 ? -errno : 0;
+}
+
+/* @is_folder: of where we are; if that may not be seen, an empty one. */
+static int make_root(bool is_folder)
+{
+	/* Any directory that is sure to exist serves as mount point: the id maps were in /proc. */
+	static const char at[] = "/proc";
+	int r = -EACCES;
+
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return -errno;
+	if (is_folder)
+		r = enter_folder(at);
+	if (r == -EACCES)
+		r = enter_empty(at);
+	if (r < 0)
+		return r;
 	/* Both names may be the same directory: the old root then lies on top of the new one. */
 	if (syscall(SYS_pivot_root, ".", ".") < 0)
 		return -errno;
@@ -106,8 +155,14 @@ int sandbox_make_root(void)
 	return chdir("/") < 0 ? -errno : 0;
 }
 
+int sandbox_make_root(void)
+{
+	return make_root(false);
+}
+
 int sandbox_step_root(const struct sandbox_profile *profile, const struct sandbox_params *params)
 {
-	(void)profile;
+	if (profile->root_is_folder)
+		return make_root(true);
 	return params->root_fd != 0 ? 0 : sandbox_make_root();
 }

@@ -8,6 +8,10 @@
 int must_check sandbox_step_join(const struct sandbox_profile *profile,
 				 const struct sandbox_params *params);
 
+/** sandbox_step_folder() - go where the root will be, while the caller's ids still may */
+int must_check sandbox_step_folder(const struct sandbox_profile *profile,
+				   const struct sandbox_params *params);
+
 /** sandbox_step_userns() - own user namespace that maps exactly the current uid and gid */
 int must_check sandbox_step_userns(const struct sandbox_profile *profile,
 				   const struct sandbox_params *params);
@@ -16,7 +20,7 @@ int must_check sandbox_step_userns(const struct sandbox_profile *profile,
 int must_check sandbox_step_namespaces(const struct sandbox_profile *profile,
 				       const struct sandbox_params *params);
 
-/** sandbox_step_root() - an empty, read-only root directory, unless one was taken over */
+/** sandbox_step_root() - an empty, read-only root unless one was taken over, or the folder */
 int must_check sandbox_step_root(const struct sandbox_profile *profile,
 				 const struct sandbox_params *params);
 

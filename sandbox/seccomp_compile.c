@@ -44,8 +44,8 @@ static void die(const char *what, int r)
 
 static void add_rule(scmp_filter_ctx ctx, const struct seccomp_rule *rule)
 {
-	struct scmp_arg_cmp cmp = { .arg = rule->arg };
-	unsigned n = 1;
+	struct scmp_arg_cmp cmp[SECCOMP_VALUES_MAX] = { { .arg = rule->arg } };
+	unsigned n = 1, i;
 	int r;
 
 	if (!rule->why || !rule->why[0])
@@ -55,16 +55,24 @@ static void add_rule(scmp_filter_ctx ctx, const struct seccomp_rule *rule)
 		n = 0;
 		break;
 	case SECCOMP_ARG_EQ:
-		cmp.op = SCMP_CMP_EQ;
-		cmp.datum_a = rule->value;
+		cmp[0].op = SCMP_CMP_EQ;
+		cmp[0].datum_a = rule->value;
 		break;
 	case SECCOMP_ARG_MASKED_ZERO:
-		cmp.op = SCMP_CMP_MASKED_EQ;
-		cmp.datum_a = rule->value;
-		cmp.datum_b = 0;
+		cmp[0].op = SCMP_CMP_MASKED_EQ;
+		cmp[0].datum_a = rule->value;
+		cmp[0].datum_b = 0;
+		break;
+	case SECCOMP_FIRST_ARGS_EQ:
+		n = rule->arg;
+		if (n > SECCOMP_VALUES_MAX)
+			die(rule->why, -EINVAL);
+		for (i = 0; i < n; i++)
+			cmp[i] = (struct scmp_arg_cmp){ .arg = i, .op = SCMP_CMP_EQ,
+							.datum_a = rule->values[i] };
 		break;
 	}
-	r = seccomp_rule_add_exact_array(ctx, SCMP_ACT_ALLOW, rule->nr, n, &cmp);
+	r = seccomp_rule_add_exact_array(ctx, SCMP_ACT_ALLOW, rule->nr, n, cmp);
 	if (r < 0)
 		die(rule->why, r);
 }

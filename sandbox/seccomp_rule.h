@@ -9,10 +9,13 @@
 
 #include <stdint.h>
 
+#define SECCOMP_VALUES_MAX 3
+
 enum seccomp_test {
 	SECCOMP_ANY, /* no condition on arguments */
 	SECCOMP_ARG_EQ, /* argument `arg` equals `value`, all 64 bits */
 	SECCOMP_ARG_MASKED_ZERO, /* argument `arg` & value == 0 */
+	SECCOMP_FIRST_ARGS_EQ, /* the first `arg` arguments equal `values` */
 };
 
 struct seccomp_rule {
@@ -21,6 +24,7 @@ struct seccomp_rule {
 	enum seccomp_test test;
 	unsigned arg; /* 0..5 */
 	uint64_t value;
+	uint64_t values[SECCOMP_VALUES_MAX];
 };
 
 #define SECCOMP_RULES_END (-0x7fffffff)

@@ -34,6 +34,7 @@ struct device_offer {
 	uint8_t config[DEVICE_CONFIG_SPACE_MAX];
 	uint32_t state_size; /* bytes of device_state_area(), <= DEVICE_STATE_MAX; constant */
 	uint64_t file_size_max; /* RLIMIT_FSIZE, bytes */
+	int folder_fd; /* the folder to live in, owned; only if the profile says so */
 	int keep_fds[FDSET_MAX]; /* the fds that the device keeps open, any order */
 	uint32_t n_keep_fds;
 	uint32_t n_late_fds; /* so many more it may open once it serves, besides those of queues */
@@ -63,6 +64,12 @@ struct device_ops {
 
 	/* The driver's features are settled; no queue is enabled. */
 	void (*set_features)(void *state, uint64_t features);
+
+	/*
+	 * The driver resets the device: queues take no chains, none is in flight. What belongs to
+	 * its session is to be forgotten. NULL: nothing does.
+	 */
+	void (*reset)(void *state);
 
 	/*
 	 * The driver made chains available in @queue, or may have. Bounded work; when more is left
@@ -120,6 +127,14 @@ void device_kick_again(struct device *dev, uint32_t i);
  * Then ops->kick need not ask for kicks when it finds a queue empty.
  */
 bool device_is_polling(const struct device *dev);
+
+/**
+ * device_queue_is_running() - may chains be taken from queue @i?
+ *
+ * Not while it is disabled, or the VM is paused. ops->kick is called for running queues only; a
+ * device with events of its own asks. When a queue runs again, it is kicked.
+ */
+bool device_queue_is_running(const struct device *dev, uint32_t i);
 
 /** device_queue_broke() - virtqueue_pop() said BROKEN: log it and ask for a reset, once */
 void device_queue_broke(struct device *dev, uint32_t i);

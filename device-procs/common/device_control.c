@@ -105,6 +105,8 @@ static void finish_drain(struct device *dev)
 
 	dev->drain = (struct device_drain){ .type = MESSAGE_NONE };
 	if (d.type == MESSAGE_RESET) {
+		if (dev->ops->reset)
+			dev->ops->reset(dev->state);
 		for (i = 0; i < dev->offer.n_queues; i++)
 			device_queue_disable(dev, i);
 		if (dev->offer.state_size > 0)

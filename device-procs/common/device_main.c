@@ -171,7 +171,7 @@ static int compare_int(const void *a, const void *b)
 /* Only the channel, what the sandbox is entered with and the device's own fds live on. */
 static int close_others(struct device *dev)
 {
-	int keep[FDSET_MAX + 4];
+	int keep[FDSET_MAX + 5];
 	size_t n = 0;
 
 	keep[n++] = channel_fd(dev->channel);
@@ -180,6 +180,8 @@ static int close_others(struct device *dev)
 		keep[n++] = dev->sandbox.root_fd;
 	if (dev->sandbox.network_fd != 0)
 		keep[n++] = dev->sandbox.network_fd;
+	if (dev->ops->profile->root_is_folder)
+		keep[n++] = dev->sandbox.folder_fd;
 	memcpy(keep + n, dev->offer.keep_fds, dev->offer.n_keep_fds * sizeof(keep[0]));
 	n += dev->offer.n_keep_fds;
 	qsort(keep, n, sizeof(keep[0]), compare_int);
@@ -225,8 +227,11 @@ static int enter_sandbox(struct device *dev, struct start_failure *f)
 {
 	struct sandbox_params *params = &dev->sandbox;
 	const char *step = "";
-	int r = close_others(dev);
+	int r;
 
+	if (dev->ops->profile->root_is_folder)
+		params->folder_fd = dev->offer.folder_fd;
+	r = close_others(dev);
 	if (r < 0)
 		return failed(f, r, "sandbox: fds: %s", strerror(-r));
 	params->file_size_max = dev->offer.file_size_max;

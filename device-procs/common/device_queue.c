@@ -200,6 +200,11 @@ void device_kick_again(struct device *dev, uint32_t i)
 	q->kick_again = true;
 }
 
+bool device_queue_is_running(const struct device *dev, uint32_t i)
+{
+	return dev->queues[i].is_watched;
+}
+
 void device_queue_broke(struct device *dev, uint32_t i)
 {
 	struct device_queue *q = &dev->queues[i];

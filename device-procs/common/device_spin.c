@@ -95,6 +95,8 @@ static bool spin(struct device *dev)
 
 bool device_poll_turn(struct device *dev)
 {
+	if (!dev->ops->poll_is_useful)
+		return false;
 	if (!dev->poll.is_on) {
 		device_poll_skipped(&dev->poll);
 		return false;

@@ -171,7 +171,8 @@ int must_check virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain
  * virtqueue_unpop() - give back the chain that was popped last, as if it had not been
  *
  * For devices that need a buffer to find out that they have nothing to put into it. Nothing was
- * popped or pushed since. The next virtqueue_pop() returns the same chain, fetched anew.
+ * popped or pushed since; several go back in the reverse order. The next virtqueue_pop() returns
+ * the same chain, fetched anew.
  */
 void virtqueue_unpop(struct virtqueue *vq, uint16_t head);
 

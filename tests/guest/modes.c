@@ -235,5 +235,9 @@ const struct mode modes[] = {
 	{ "hostile", hostile_run },
 	{ "bench", bench_blk_run },
 	{ "verify", verify_blk_run },
+	{ "vsock", vsock_run },
+	{ "vsock-survive", vsock_survive_run },
+	{ "hostile-vsock", hostile_vsock_run },
+	{ "bench-vsock", bench_vsock_run },
 	{ 0 },
 };

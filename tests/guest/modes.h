@@ -16,3 +16,7 @@ void mode_vcon(void);
 void hostile_run(void);
 void bench_blk_run(void);
 void verify_blk_run(void);
+void vsock_run(void);
+void vsock_survive_run(void);
+void hostile_vsock_run(void);
+void bench_vsock_run(void);

@@ -259,6 +259,15 @@ static inline void random_message(uint64_t *state, enum message_type type, struc
 		m->reply.value = random_next(state);
 	} else if (type == MESSAGE_DEVICE_FAILED || type == MESSAGE_CORE_FAILED) {
 		random_text(state, m->failed.text, sizeof(m->failed.text));
+	} else if (type == MESSAGE_VSOCK_KEEP || type == MESSAGE_VSOCK_FORGET ||
+		   type == MESSAGE_VSOCK_KEPT) {
+		m->vsock_sockets.n = random_in(state, 0, VSOCK_SOCKETS_MAX);
+		for (uint32_t i = 0; i < m->vsock_sockets.n; i++)
+			m->vsock_sockets.ids[i] = random_next(state);
+	} else if (type == MESSAGE_VSOCK_CONNECT || type == MESSAGE_VSOCK_CONNECTED) {
+		m->vsock_connect.id = random_next(state);
+		m->vsock_connect.port = random_in(state, 0, UINT32_MAX);
+		m->vsock_connect.result = (int32_t)random_in(state, 0, 4095);
 	} else if (type == MESSAGE_CONTROL_REQUEST) {
 		m->control_request.protocol = random_in(state, 0, UINT32_MAX);
 		m->control_request.command = random_in(state, 1, CONTROL_N_ - 1);

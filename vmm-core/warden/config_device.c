@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "vmm-core/warden/config_value.h"
+#include "vmm-core/warden/vsock_socket.h"
 
 #define CONFIG_QUEUE_SIZE_DEFAULT 128u
 
@@ -96,11 +97,33 @@ static int parse_rng(const char *name, const char *value, struct device_config *
 	return r;
 }
 
+static int parse_vsock(const char *name, const char *value, struct device_config *d,
+		       struct failure *f)
+{
+	static const struct config_key keys[] = {
+		{ "cid", CONFIG_KEY_NUMBER, offsetof(struct device_config, vsock.cid), VM_CID_MIN,
+		  VM_CID_MAX, true },
+		{ "socket", CONFIG_KEY_STRING, offsetof(struct device_config, path), 0, 0, true },
+		{ "id", CONFIG_KEY_NAME, offsetof(struct device_config, id), 0, VM_ID_MAX, false },
+		{ "iommu", CONFIG_KEY_UNSUPPORTED, 0, 0, 0, false },
+		{ 0 },
+	};
+
+	const char *fault;
+	int r = config_keys_parse(name, value, keys, d, f);
+
+	if (r != 0)
+		return r;
+	fault = vsock_socket_path_fault(d->path);
+	return fault ? failure_set(f, STATUS_USAGE, "%s socket=%s: %s", name, d->path, fault) : 0;
+}
+
 /* In slot order (vm_config.h). */
 static const struct device_option device_options[] = {
 	{ "--disk", DEVICE_TYPE_BLK, false, parse_disk },
 	{ "--console", DEVICE_TYPE_CONSOLE, true, parse_console },
 	{ "--rng", DEVICE_TYPE_RNG, true, parse_rng },
+	{ "--vsock", DEVICE_TYPE_VSOCK, true, parse_vsock },
 };
 
 static const struct device_option *option_of_type(enum device_type type)

@@ -189,13 +189,15 @@ static int resources_open_source(const struct device_config *config, struct fdse
 	return r == 0 ? fdset_add(ret, fd) : r;
 }
 
-static int resources_open_device(const struct device_config *config, struct fdset *ret,
-				 struct failure *f)
+static int resources_open_device(const struct device_config *config, struct resources *res,
+				 struct fdset *ret, struct failure *f)
 {
 	if (config->type == DEVICE_TYPE_BLK)
 		return resources_open_disk(config, ret, f);
 	if (config->type == DEVICE_TYPE_RNG)
 		return resources_open_source(config, ret, f);
+	if (config->type == DEVICE_TYPE_VSOCK)
+		return vsock_socket_open(config->path, &res->vsock, ret, f);
 	return 0; /* a console's are opened later: chardev.h */
 }
 
@@ -209,7 +211,7 @@ int resources_open(const struct vm_config *config, struct resources *res, struct
 	if (r == 0)
 		r = resources_open_kvm(config, &res->kvm_fd, f);
 	for (uint32_t i = 0; i < config->n_devices && r == 0; i++)
-		r = resources_open_device(&config->devices[i], &res->device_fds[i], f);
+		r = resources_open_device(&config->devices[i], res, &res->device_fds[i], f);
 	return r;
 }
 
@@ -229,6 +231,7 @@ void resources_close(struct resources *res)
 	res->kvm_fd = fd_close(res->kvm_fd);
 	res->kernel_fd = fd_close(res->kernel_fd);
 	res->initramfs_fd = fd_close(res->initramfs_fd);
+	vsock_socket_remove(&res->vsock);
 	for (size_t i = 0; i < ARRAY_LEN(res->device_fds); i++)
 		fdset_clear(&res->device_fds[i]);
 }

@@ -15,6 +15,7 @@
 #include "ipc/fdset.h"
 #include "ipc/vm_config.h"
 #include "vmm-core/warden/failure.h"
+#include "vmm-core/warden/vsock_socket.h"
 
 #define RESOURCES_LOCK_WAIT_MS 2000u
 
@@ -27,8 +28,10 @@ struct resources {
 	 *	blk	the image, with its OFD lock
 	 *	console	none: they are in struct chardev, with the mode of the terminal
 	 *	rng	the source; none when it is the kernel's own, getrandom()
+	 *	vsock	the listening socket, its folder, memory for what is under way
 	 */
 	struct fdset device_fds[VM_DEVICES_MAX];
+	struct vsock_socket vsock; /* one per VM */
 };
 
 /** resources_init() - everything -1 */

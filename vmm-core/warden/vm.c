@@ -188,6 +188,8 @@ static int vm_open(struct vm *vm, struct failure *f)
 		r = spawner_init(p->stderr_fd, &vm->spawner, f);
 	if (r == 0)
 		r = control_new(vm, &vm->control, f);
+	if (r == 0)
+		r = vsock_keeper_new(vm, f);
 	return r;
 }
 
@@ -228,6 +230,7 @@ static void vm_tear_down(struct vm *vm)
 	if (!vm->guest_ran)
 		vm_core_drain(vm); /* it may have become ready in its last moment */
 	vm->control = control_free(vm->control);
+	vm->vsock_keeper = vsock_keeper_free(vm->vsock_keeper);
 	for (uint32_t i = 0; i < vm->config->n_devices; i++)
 		vm_device_close(&vm->devices[i]);
 	vm_free_event(vm->core_event);

@@ -33,6 +33,7 @@
 #include "vmm-core/warden/run_dir.h"
 #include "vmm-core/warden/spawn.h"
 #include "vmm-core/warden/uid_block.h"
+#include "vmm-core/warden/vsock_keeper.h"
 
 /*
  * From the first spawn to CORE_READY: longer than the core's own for devices, which says more, and
@@ -111,6 +112,7 @@ struct vm {
 	struct namespaces namespaces;
 	struct spawner spawner;
 	struct control *control;
+	struct vsock_keeper *vsock_keeper; /* NULL: no vsock */
 
 	struct child core;
 	struct vm_device devices[VM_DEVICES_MAX];

@@ -126,6 +126,7 @@ void vm_next_take_over(struct vm_device *d)
 	const struct message_child another = { .has_successor = true };
 	bool is_held = d->next_is_held;
 
+	vsock_keeper_serve(d->vm, &d->next);
 	vm_send_child(d->vm, MESSAGE_CHILD_GONE, &d->process, -1, another);
 	(void)fd_close(d->program_fd);
 	d->program_fd = fd_steal(&d->next_program_fd);

@@ -84,6 +84,7 @@ static void device_give_up(struct vm_device *d)
 {
 	vm_send_child(d->vm, MESSAGE_CHILD_GONE, &d->process, -1, (struct message_child){ 0 });
 	d->state = VM_DEVICE_FAILED;
+	vsock_keeper_drop(d->vm, &d->process);
 	if (d->next_state != VM_NEXT_NONE)
 		vm_next_drop(d);
 	if (d->vm->config->restart.max == 0)
@@ -103,6 +104,7 @@ static void device_lose(struct vm_device *d, int r)
 	if (d->next_state != VM_NEXT_NONE)
 		vm_next_drop(d);
 	d->state = VM_DEVICE_LOST;
+	vsock_keeper_drop(d->vm, &d->process);
 	vm_note(d->vm, LOG_LEVEL_ERROR, d->process.name,
 		"its I/O does not come to an end: %s; no process serves it any more",
 		strerror(-r));
@@ -128,6 +130,7 @@ static int device_start_process(struct vm_device *d)
 		end = d->next_channel;
 		d->next_channel = -1;
 		vm_next_promote(d);
+		vsock_keeper_serve(d->vm, &d->process);
 		vm_send_child(d->vm, MESSAGE_CHILD_ADDED, &d->process, end, flags);
 		(void)fd_close(end);
 		return 0;
@@ -141,6 +144,7 @@ static int device_start_process(struct vm_device *d)
 		d->process.restarts++;
 		r = vm_send_device_start(d->vm, &d->process, end);
 	}
+	vsock_keeper_serve(d->vm, &d->process);
 	if (r == 0)
 		vm_send_child(d->vm, MESSAGE_CHILD_ADDED, &d->process, end, flags);
 	else

@@ -149,6 +149,8 @@ int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 		r = fdset_add_dup(&fds, own->fds[i]);
 	if (r == 0 && m.device_start.config.type == DEVICE_TYPE_CONSOLE)
 		r = vm_describe_console(vm, &m.device_start.config.console, &fds);
+	if (r == 0)
+		r = vsock_keeper_link(vm, child, &fds);
 	m.device_start.n_fds = fds.n;
 	if (r == 0)
 		r = fdset_add_dup(&fds, vm->spawner.warden_fd);
@@ -190,6 +192,7 @@ static int vm_hand_over(struct vm *vm, struct vm_device *d, int core_end)
 	int r = vm_send_device_start(vm, &d->process, core_end);
 
 	d->last_generation = d->process.generation;
+	vsock_keeper_serve(vm, &d->process);
 	if (r == 0)
 		vm_send_child(vm, MESSAGE_CHILD_ADDED, &d->process, core_end,
 			      (struct message_child){ 0 });

@@ -1,0 +1,855 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-vsock by the book (VIRTIO 1.2 §5.10), against the services of tests/vsock/peer.py:
+ * probe=vsock. Port numbers below 100 are those of the services there.
+ */
+#include "modes.h"
+#include "tap.h"
+#include "vsock.h"
+
+#define N_RX 64
+#define RX_BYTES 4096u
+#define QUIET_MS 30 /* for what must not come */
+#define CONNECTIONS_MAX 1023u
+#define ALL_FEATURES (FEATURE_EVENT_IDX | FEATURE_INDIRECT)
+
+enum peer_port {
+	PEER_ECHO = 1,
+	PEER_SINK,
+	PEER_SOURCE,
+	PEER_CLOSE,
+	PEER_NEVER_READ,
+	PEER_TALK_FIRST,
+	PEER_HALF_CLOSE,
+	PEER_READS_NO_MORE,
+	PEER_BUSY,
+	PEER_LATE_READER,
+	PEER_GO_ON,
+	PEER_SMALL_PIECES,
+	PEER_SEND_FDS,
+	PEER_NOBODY = 98,
+	PEER_CONTROL = 99,
+};
+
+static struct vdev *dev;
+static struct vsock vsock;
+static struct vconn many[CONNECTIONS_MAX + 1];
+
+static const char *start_with(uint64_t features, unsigned n_rx, uint32_t rx_bytes)
+{
+	EXPECT(vsock_start(&vsock, dev, features, n_rx, rx_bytes),
+	       "it does not start, status 0x%x", vdev_status(dev));
+	return NULL;
+}
+
+static const char *start(void)
+{
+	return start_with(ALL_FEATURES, N_RX, RX_BYTES);
+}
+
+static const char *connects(struct vconn *c, uint32_t port)
+{
+	enum vsock_op op = vconn_connect(c, &vsock, port);
+
+	EXPECT(op == VSOCK_RESPONSE, "port %u answers with op %u", port, op);
+	EXPECT(c->peer_buf_alloc >= 4096, "buf_alloc %u", c->peer_buf_alloc);
+	return NULL;
+}
+
+static const char *echo_of(struct vconn *c, uint32_t len)
+{
+	uint32_t end = c->rx_cnt + len;
+
+	EXPECT(vconn_write(c, len), "%u bytes are not taken, %u came back", len, c->rx_cnt);
+	EXPECT(vconn_read_to(c, end), "%u of %u bytes come back, or they differ", c->rx_cnt, end);
+	return NULL;
+}
+
+static const char *closes(struct vconn *c)
+{
+	EXPECT(vconn_close(c), "no RST after SHUTDOWN");
+	return NULL;
+}
+
+static const char *stays_quiet(struct vconn *c)
+{
+	int64_t len;
+	enum vsock_op op = vconn_next(c, QUIET_MS, &len);
+
+	EXPECT(op == VSOCK_NONE, "op %u came", op);
+	return NULL;
+}
+
+static const char *echo_through(uint64_t features, uint32_t rx_bytes, uint32_t len)
+{
+	struct vconn c;
+
+	EXPECT_OK(start_with(features, N_RX, rx_bytes));
+	EXPECT_OK(connects(&c, PEER_ECHO));
+	EXPECT_OK(echo_of(&c, len));
+	return closes(&c);
+}
+
+static const char *echo_case(uint64_t len)
+{
+	return echo_through(ALL_FEATURES, RX_BYTES, (uint32_t)len);
+}
+
+static const char *buffer_case(uint64_t rx_bytes)
+{
+	return echo_through(ALL_FEATURES, (uint32_t)rx_bytes, rx_bytes < 64 ? 100 : 70000);
+}
+
+static const char *feature_case(uint64_t features)
+{
+	return echo_through(features, RX_BYTES, 200000);
+}
+
+static const char *identity_case(uint64_t argument)
+{
+	(void)argument;
+	EXPECT_OK(start());
+	EXPECT(vsock.cid >= 3 && vsock.cid < 0xffffffff, "cid %lu", vsock.cid);
+	for (uint16_t q = 0; q < 3; q++)
+		EXPECT(vdev_queue_max(dev, q) >= 128, "queue %u has %u entries", q,
+		       vdev_queue_max(dev, q));
+	EXPECT(vdev_queue_max(dev, 3) == 0, "there is a fourth queue");
+	return NULL;
+}
+
+/* ---- how connections begin and end ---- */
+
+static const char *nobody_case(uint64_t argument)
+{
+	struct vconn c;
+	enum vsock_op op;
+
+	(void)argument;
+	EXPECT_OK(start());
+	op = vconn_connect(&c, &vsock, PEER_NOBODY);
+	EXPECT(op == VSOCK_RST, "op %u", op);
+	return stays_quiet(&c);
+}
+
+static const char *host_closes_case(uint64_t argument)
+{
+	struct vconn c;
+
+	(void)argument;
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&c, PEER_CLOSE));
+	EXPECT(vconn_expect(&c, VSOCK_SHUTDOWN), "no SHUTDOWN");
+	EXPECT(c.shut == VSOCK_SHUT_BOTH, "SHUTDOWN flags %u", c.shut);
+	EXPECT(vconn_send(&c, VSOCK_RST, 0, 0), "our RST is not taken");
+	return stays_quiet(&c);
+}
+
+/* §5.10.6.5: a peer that does not answer a SHUTDOWN is reset. */
+static const char *no_answer_to_shutdown_case(uint64_t argument)
+{
+	struct vconn c;
+
+	(void)argument;
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&c, PEER_CLOSE));
+	EXPECT(vconn_expect(&c, VSOCK_SHUTDOWN), "no SHUTDOWN");
+	EXPECT(vconn_expect(&c, VSOCK_RST), "no RST when we do not answer");
+	return NULL;
+}
+
+static const char *source_case(uint64_t len)
+{
+	struct vconn c;
+
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&c, PEER_SOURCE));
+	*(uint32_t *)vsock.tx_data = (uint32_t)len;
+	EXPECT(vconn_send(&c, VSOCK_RW, 0, 4), "the count is not taken");
+	EXPECT(vconn_read_to(&c, (uint32_t)len), "%u of %lu bytes", c.rx_cnt, len);
+	EXPECT(vconn_expect(&c, VSOCK_SHUTDOWN) && c.shut == VSOCK_SHUT_BOTH,
+	       "no SHUTDOWN of both ways: %u", c.shut);
+	EXPECT(vconn_send(&c, VSOCK_RST, 0, 0), "our RST is not taken");
+	return NULL;
+}
+
+static const char *sink_case(uint64_t len)
+{
+	struct vconn c;
+	int64_t got;
+
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&c, PEER_SINK));
+	EXPECT(vconn_write(&c, len), "not taken");
+	EXPECT(vconn_send(&c, VSOCK_SHUTDOWN, VSOCK_SHUT_SEND, 0), "SHUTDOWN is not taken");
+	while (c.rx_cnt < 8) {
+		enum vsock_op op = vconn_next(&c, TIMEOUT_REQUEST, &got);
+
+		EXPECT(op == VSOCK_RW || op == VSOCK_CREDIT_UPDATE, "op %u", op);
+	}
+	EXPECT(*(uint64_t *)vsock_last == len, "the host counted %lu", *(uint64_t *)vsock_last);
+	EXPECT(vconn_expect(&c, VSOCK_SHUTDOWN), "no SHUTDOWN");
+	EXPECT(vconn_send(&c, VSOCK_SHUTDOWN, VSOCK_SHUT_RECEIVE, 0), "SHUTDOWN is not taken");
+	EXPECT(vconn_expect(&c, VSOCK_RST), "no RST once both ways are shut");
+	return NULL;
+}
+
+static const char *talk_first_case(uint64_t argument)
+{
+	struct vconn c;
+
+	(void)argument;
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&c, PEER_TALK_FIRST));
+	EXPECT(vconn_read_to(&c, 256), "%u bytes", c.rx_cnt);
+	return closes(&c);
+}
+
+static const char *half_close_case(uint64_t argument)
+{
+	struct vconn c;
+
+	(void)argument;
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&c, PEER_HALF_CLOSE));
+	EXPECT(vconn_read_to(&c, 100), "%u bytes", c.rx_cnt);
+	EXPECT(vconn_expect(&c, VSOCK_SHUTDOWN), "no SHUTDOWN");
+	EXPECT(c.shut == VSOCK_SHUT_SEND, "SHUTDOWN flags %u", c.shut);
+	EXPECT(vconn_write(&c, 300000), "our half does not go on");
+	EXPECT(vconn_send(&c, VSOCK_SHUTDOWN, VSOCK_SHUT_SEND, 0), "SHUTDOWN is not taken");
+	EXPECT(vconn_expect(&c, VSOCK_SHUTDOWN) && c.shut == VSOCK_SHUT_BOTH,
+	       "no SHUTDOWN of both ways: %u", c.shut);
+	EXPECT(vconn_send(&c, VSOCK_SHUTDOWN, VSOCK_SHUT_BOTH, 0), "SHUTDOWN is not taken");
+	EXPECT(vconn_expect(&c, VSOCK_RST), "no RST");
+	return NULL;
+}
+
+static const char *reads_no_more_case(uint64_t argument)
+{
+	struct vconn c;
+	int64_t len;
+
+	(void)argument;
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&c, PEER_READS_NO_MORE));
+	EXPECT(vconn_read_to(&c, 100), "%u bytes", c.rx_cnt);
+	EXPECT(vconn_write(&c, 10), "not taken");
+	while (!(c.shut & VSOCK_SHUT_RECEIVE))
+		EXPECT(vconn_next(&c, TIMEOUT_REQUEST, &len) != VSOCK_NONE && !c.is_reset,
+		       "no SHUTDOWN, flags %u", c.shut);
+	EXPECT(c.shut == VSOCK_SHUT_RECEIVE, "SHUTDOWN flags %u", c.shut);
+	EXPECT(vconn_write(&c, 10), "what was under way is not taken");
+	return closes(&c);
+}
+
+static const char *reset_case(uint64_t argument)
+{
+	struct vconn c;
+
+	(void)argument;
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&c, PEER_ECHO));
+	EXPECT(vconn_send(&c, VSOCK_RST, 0, 0), "RST is not taken");
+	EXPECT_OK(stays_quiet(&c)); /* a RST is never answered */
+	EXPECT(vconn_send(&c, VSOCK_RW, 0, 10), "RW is not taken");
+	EXPECT(vconn_expect(&c, VSOCK_RST), "RW to a closed connection: no RST");
+	return NULL;
+}
+
+static const char *shut_in_two_steps_case(uint64_t first)
+{
+	struct vconn c;
+
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&c, PEER_NEVER_READ));
+	EXPECT(vconn_send(&c, VSOCK_SHUTDOWN, (uint32_t)first, 0), "SHUTDOWN is not taken");
+	EXPECT_OK(stays_quiet(&c));
+	EXPECT(vconn_send(&c, VSOCK_SHUTDOWN, VSOCK_SHUT_BOTH & ~(uint32_t)first, 0),
+	       "the other SHUTDOWN is not taken");
+	EXPECT(vconn_expect(&c, VSOCK_RST), "no RST");
+	return NULL;
+}
+
+/* ---- credit ---- */
+
+static const char *credit_request_case(uint64_t argument)
+{
+	struct vconn c;
+	int64_t len;
+	enum vsock_op op;
+
+	(void)argument;
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&c, PEER_SINK));
+	EXPECT(vconn_write(&c, 1000), "not taken");
+	EXPECT(vconn_send(&c, VSOCK_CREDIT_REQUEST, 0, 0), "CREDIT_REQUEST is not taken");
+	op = vconn_next(&c, TIMEOUT_REQUEST, &len);
+	EXPECT(op == VSOCK_CREDIT_UPDATE, "op %u", op);
+	EXPECT(c.peer_fwd_cnt == 1000, "fwd_cnt %u", c.peer_fwd_cnt);
+	return closes(&c);
+}
+
+/* A source, and a guest that claims to have room for so many bytes only. */
+static const char *small_room(struct vconn *c, uint32_t buf_alloc)
+{
+	uint32_t *count;
+
+	EXPECT_OK(start());
+	EXPECT_OK(connects(c, PEER_SOURCE));
+	count = (uint32_t *)vsock.tx_data;
+	*count = 100000;
+	c->buf_alloc = buf_alloc;
+	EXPECT(vconn_send(c, VSOCK_RW, 0, 4), "the count is not taken");
+	return NULL;
+}
+
+static const char *small_room_case(uint64_t buf_alloc)
+{
+	struct vconn c;
+	int64_t len;
+
+	EXPECT_OK(small_room(&c, (uint32_t)buf_alloc));
+	while (c.rx_cnt < 100000) {
+		enum vsock_op op;
+
+		while (c.rx_cnt - c.fwd_cnt < c.buf_alloc && c.rx_cnt < 100000) {
+			op = vconn_next(&c, TIMEOUT_REQUEST, &len);
+			EXPECT(op == VSOCK_RW || op == VSOCK_CREDIT_REQUEST, "op %u after %u", op,
+			       c.rx_cnt);
+			EXPECT(len >= 0, "wrong data");
+			EXPECT(c.rx_cnt - c.fwd_cnt <= c.buf_alloc, "%u bytes, with room for %u",
+			       c.rx_cnt - c.fwd_cnt, c.buf_alloc);
+		}
+		c.fwd_cnt = c.rx_cnt;
+		EXPECT(vconn_send(&c, VSOCK_CREDIT_UPDATE, 0, 0), "CREDIT_UPDATE is not taken");
+	}
+	return NULL;
+}
+
+static const char *shrinking_room_case(uint64_t argument)
+{
+	struct vconn c;
+	int64_t len;
+
+	(void)argument;
+	EXPECT_OK(small_room(&c, 8000));
+	while (c.rx_cnt < 8000)
+		EXPECT(vconn_next(&c, TIMEOUT_REQUEST, &len) != VSOCK_NONE, "%u bytes", c.rx_cnt);
+	c.buf_alloc = 1000; /* 8000 are under way: less than no room */
+	EXPECT(vconn_send(&c, VSOCK_CREDIT_UPDATE, 0, 0), "not taken");
+	while (vconn_next(&c, QUIET_MS, &len) != VSOCK_NONE)
+		EXPECT(c.rx_cnt == 8000, "%u bytes, with no room", c.rx_cnt);
+	c.fwd_cnt = 7500;
+	EXPECT(vconn_send(&c, VSOCK_CREDIT_UPDATE, 0, 0), "not taken");
+	while (c.rx_cnt < 8500)
+		EXPECT(vconn_next(&c, TIMEOUT_REQUEST, &len) != VSOCK_NONE, "%u bytes", c.rx_cnt);
+	EXPECT(c.rx_cnt == 8500, "%u bytes, with room for 500", c.rx_cnt);
+	return NULL;
+}
+
+static const char *no_room_case(uint64_t argument)
+{
+	struct vconn c;
+	enum vsock_op op;
+	int64_t len;
+
+	(void)argument;
+	EXPECT_OK(small_room(&c, 0));
+	op = vconn_next(&c, TIMEOUT_REQUEST, &len);
+	if (op == VSOCK_RW) /* begun before the count arrived there */
+		op = vconn_next(&c, TIMEOUT_REQUEST, &len);
+	EXPECT(op == VSOCK_CREDIT_REQUEST, "op %u", op);
+	EXPECT_OK(stays_quiet(&c)); /* once is enough */
+	c.buf_alloc = VSOCK_BUFFER;
+	c.fwd_cnt = c.rx_cnt;
+	EXPECT(vconn_send(&c, VSOCK_CREDIT_UPDATE, 0, 0), "not taken");
+	EXPECT(vconn_read_to(&c, 100000), "%u bytes", c.rx_cnt);
+	return NULL;
+}
+
+/* ---- one that waits holds up no other ---- */
+
+static const char *fill(struct vconn *c)
+{
+	int64_t len;
+
+	while (c->tx_cnt - c->peer_fwd_cnt < c->peer_buf_alloc) {
+		uint32_t room = c->peer_buf_alloc - (c->tx_cnt - c->peer_fwd_cnt);
+		enum vsock_op op;
+
+		EXPECT(vconn_write(c, room), "not taken");
+		do
+			op = vconn_next(c, QUIET_MS, &len);
+		while (op != VSOCK_NONE);
+		EXPECT(!c->is_reset, "reset after %u bytes", c->tx_cnt);
+	}
+	return NULL;
+}
+
+static const char *never_read_case(uint64_t argument)
+{
+	struct vconn full, other;
+
+	(void)argument;
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&other, PEER_ECHO));
+	EXPECT_OK(connects(&full, PEER_NEVER_READ));
+	EXPECT_OK(fill(&full));
+	EXPECT_OK(echo_of(&other, 300000));
+	EXPECT_OK(closes(&other));
+	EXPECT(vconn_send(&full, VSOCK_RST, 0, 0), "RST is not taken");
+	return NULL;
+}
+
+static const char *late_reader_case(uint64_t argument)
+{
+	struct vconn full, trigger;
+	uint64_t sent;
+
+	(void)argument;
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&full, PEER_LATE_READER));
+	EXPECT_OK(fill(&full));
+	sent = full.tx_cnt;
+	EXPECT_OK(connects(&trigger, PEER_GO_ON));
+	while (full.rx_cnt < 8) {
+		int64_t len;
+
+		EXPECT(vconn_next(&full, TIMEOUT_REQUEST, &len) != VSOCK_NONE, "nothing comes");
+	}
+	EXPECT(*(uint64_t *)vsock_last == sent, "the host counted %lu of %lu",
+	       *(uint64_t *)vsock_last, sent);
+	return closes(&full);
+}
+
+static const char *busy_case(uint64_t argument)
+{
+	struct vconn busy, other;
+
+	(void)argument;
+	EXPECT_OK(start());
+	vconn_make(&busy, &vsock, PEER_BUSY);
+	EXPECT(vconn_send(&busy, VSOCK_REQUEST, 0, 0), "REQUEST is not taken");
+	EXPECT_OK(connects(&other, PEER_ECHO));
+	EXPECT_OK(echo_of(&other, 100000));
+	EXPECT_OK(closes(&other));
+	EXPECT(!busy.is_reset && vconn_expect(&busy, VSOCK_RST), "no RST in the end");
+	return NULL;
+}
+
+static const char *many_case(uint64_t argument)
+{
+	unsigned n = CONNECTIONS_MAX;
+
+	(void)argument;
+	EXPECT_OK(start());
+	for (unsigned i = 0; i < n; i++)
+		EXPECT_OK(connects(&many[i], PEER_ECHO));
+	EXPECT(vconn_connect(&many[n], &vsock, PEER_ECHO) == VSOCK_RST,
+	       "connection %u is not refused", n + 1);
+	for (unsigned i = 0; i < n; i += 31)
+		EXPECT_OK(echo_of(&many[i], 100));
+	EXPECT_OK(closes(&many[500]));
+	EXPECT_OK(connects(&many[n], PEER_ECHO));
+	EXPECT_OK(echo_of(&many[n], 100));
+	return NULL;
+}
+
+/* ---- the host asks ---- */
+
+static const char *control(struct vconn *c, const char *line)
+{
+	EXPECT_OK(connects(c, PEER_CONTROL));
+	EXPECT(vconn_say(c, line), "the order is not taken");
+	return NULL;
+}
+
+static const char *asked(struct vconn *ctl, struct vconn *c, const char *line)
+{
+	enum vsock_op op;
+
+	EXPECT_OK(start());
+	EXPECT_OK(control(ctl, line));
+	op = vconn_await(c, &vsock, 5000);
+	EXPECT(op == VSOCK_REQUEST, "no REQUEST: op %u", op);
+	EXPECT(c->host_port >= 1u << 30, "host port %u", c->host_port);
+	return NULL;
+}
+
+static const char *accepts_case(uint64_t argument)
+{
+	char answer[40];
+	struct vconn ctl, c;
+	int64_t len;
+
+	(void)argument;
+	EXPECT_OK(asked(&ctl, &c, "connect 5000\n"));
+	EXPECT(vconn_send(&c, VSOCK_RESPONSE, 0, 0), "RESPONSE is not taken");
+	format(answer, sizeof(answer), "answer OK %u\n", c.host_port);
+	EXPECT(vconn_hears(&ctl, answer), "the client did not get %s", answer);
+	EXPECT(vconn_send(&c, VSOCK_CREDIT_REQUEST, 0, 0), "CREDIT_REQUEST is not taken");
+	EXPECT(vconn_next(&c, TIMEOUT_REQUEST, &len) == VSOCK_CREDIT_UPDATE, "no credit");
+	EXPECT_OK(echo_of(&c, 200000));
+	return closes(&c);
+}
+
+static const char *refuses_case(uint64_t argument)
+{
+	struct vconn ctl, c;
+
+	(void)argument;
+	EXPECT_OK(asked(&ctl, &c, "connect 5000\n"));
+	EXPECT(vconn_send(&c, VSOCK_RST, 0, 0), "RST is not taken");
+	EXPECT(vconn_hears(&ctl, "answer closed\n"), "the client is not closed");
+	return stays_quiet(&c);
+}
+
+static const char *no_answer_case(uint64_t argument)
+{
+	struct vconn ctl, c;
+
+	(void)argument;
+	EXPECT_OK(asked(&ctl, &c, "connect 5000\n"));
+	EXPECT(vconn_hears(&ctl, "answer closed\n"), "the client is not closed");
+	EXPECT(vconn_expect(&c, VSOCK_RST), "no RST to the guest");
+	EXPECT(vconn_send(&c, VSOCK_RESPONSE, 0, 0), "RESPONSE is not taken");
+	EXPECT(vconn_expect(&c, VSOCK_RST), "a late RESPONSE: no RST");
+	return NULL;
+}
+
+static const char *early_data_case(uint64_t argument)
+{
+	struct vconn ctl, c;
+	int64_t len;
+
+	(void)argument;
+	EXPECT_OK(asked(&ctl, &c, "send 434f4e4e45435420353030300a68656c6c6f\n"));
+	EXPECT_OK(stays_quiet(&c));
+	EXPECT(vconn_send(&c, VSOCK_RESPONSE, 0, 0), "RESPONSE is not taken");
+	EXPECT(vconn_next(&c, TIMEOUT_REQUEST, &len) == VSOCK_RW, "no data");
+	EXPECT(c.rx_cnt == 5 && memcmp(vsock_last, "hello", 5) == 0, "%u bytes, or wrong ones",
+	       c.rx_cnt);
+	return NULL;
+}
+
+static const struct {
+	const char *name, *hex;
+} good_commands[] = {
+	{ "CONNECT 5000", "434f4e4e45435420353030300a" },
+	{ "connect 5000", "636f6e6e65637420353030300a" },
+	{ "blanks around", "2020434f4e4e454354202035303030200a" },
+	{ "CR before LF", "434f4e4e45435420353030300d0a" },
+	{ "leading zeros", "434f4e4e45435420303030353030300a" },
+}, bad_commands[] = {
+	{ "no port", "434f4e4e4543540a" },
+	{ "no port, a blank", "434f4e4e454354200a" },
+	{ "another word", "434f4e4e45435320353030300a" },
+	{ "a letter", "434f4e4e4543542035303030780a" },
+	{ "a sign", "434f4e4e454354202d310a" },
+	{ "2^32", "434f4e4e45435420343239343936373239360a" },
+	{ "two ports", "434f4e4e454354203530303020360a" },
+	{ "an empty line", "0a" },
+	{ "no blank", "434f4e4e454354353030300a" },
+	{ "a NUL", "434f4e4e45435420350030300a" },
+	{ "33 bytes without an end", "434f4e4e4543542020202020202020202020202020202020202020202020353030" },
+};
+
+static const char *good_command_case(uint64_t i)
+{
+	struct vconn ctl, c;
+	char line[128];
+
+	format(line, sizeof(line), "send %s\n", good_commands[i].hex);
+	EXPECT_OK(asked(&ctl, &c, line));
+	EXPECT(vconn_send(&c, VSOCK_RESPONSE, 0, 0), "RESPONSE is not taken");
+	EXPECT(vconn_hears(&ctl, "answer OK "), "the client got no OK");
+	return closes(&c);
+}
+
+static const char *bad_command_case(uint64_t i)
+{
+	struct vconn ctl;
+	char line[128];
+
+	format(line, sizeof(line), "send %s\n", bad_commands[i].hex);
+	EXPECT_OK(start());
+	EXPECT_OK(control(&ctl, line));
+	EXPECT(vconn_hears(&ctl, "answer closed\n"), "the client is not closed");
+	return NULL;
+}
+
+static const char *silent_clients_case(uint64_t n)
+{
+	struct vconn ctl, c;
+	char line[32];
+
+	EXPECT_OK(start());
+	format(line, sizeof(line), "hold %lu\n", n);
+	EXPECT_OK(control(&ctl, line));
+	EXPECT(vconn_hears(&ctl, "held\n"), "they do not get in");
+	EXPECT_OK(connects(&c, PEER_ECHO));
+	EXPECT_OK(echo_of(&c, 1000));
+	EXPECT(vconn_say(&ctl, "await\n"), "not taken");
+	for (unsigned i = 0; i < 3; i++) /* longer than one wait */
+		if (vconn_hears(&ctl, "all closed\n"))
+			return closes(&c);
+	return tap_fail("clients without a CONNECT line stay");
+}
+
+/* ---- streams ---- */
+
+static const char *small_pieces_case(uint64_t argument)
+{
+	struct vconn c;
+
+	(void)argument;
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&c, PEER_SMALL_PIECES));
+	*(uint32_t *)vsock.tx_data = 3000;
+	EXPECT(vconn_send(&c, VSOCK_RW, 0, 4), "the count is not taken");
+	EXPECT(vconn_read_to(&c, 3000), "%u bytes", c.rx_cnt);
+	return closes(&c);
+}
+
+static const char *send_fds_case(uint64_t argument)
+{
+	struct vconn c;
+
+	(void)argument;
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&c, PEER_SEND_FDS));
+	EXPECT(vconn_read_to(&c, 100), "%u bytes", c.rx_cnt);
+	return NULL;
+}
+
+/* 200 packets with one kick, of two connections in turn. */
+static const char *batch_case(uint64_t is_mixed)
+{
+	struct vsock_header *headers = memory_alloc(200 * sizeof(*headers), 64);
+	uint8_t *data = memory_alloc(200, 16);
+	struct vconn c[2];
+
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&c[0], PEER_ECHO));
+	EXPECT_OK(connects(&c[1], PEER_ECHO));
+	for (unsigned i = 0; i < 200; i++) {
+		struct vconn *to = &c[is_mixed ? i % 2 : i / 100];
+		uint16_t at = (uint16_t)(i % 100 * 2);
+		struct part parts[2] = { { &headers[i], VSOCK_HEADER_BYTES, false },
+					 { &data[i], 1, false } };
+
+		if (i == 100) { /* the table is full */
+			vq_publish(&vsock.tx);
+			vq_kick(&vsock.tx);
+			for (unsigned k = 0; k < 100; k++) {
+				struct vring_used_elem elem;
+
+				EXPECT(vq_wait(&vsock.tx, TIMEOUT_REQUEST, &elem), "stuck");
+			}
+		}
+		headers[i] = vsock_make(&vsock, VSOCK_RW, to->guest_port, to->host_port);
+		headers[i].len = 1;
+		data[i] = vsock_pattern(to->tx_cnt++);
+		vq_chain(&vsock.tx, at, parts, 2);
+		vq_stage(&vsock.tx, at);
+	}
+	vq_publish(&vsock.tx);
+	vq_kick(&vsock.tx);
+	for (unsigned k = 0; k < 100; k++) {
+		struct vring_used_elem elem;
+
+		EXPECT(vq_wait(&vsock.tx, TIMEOUT_REQUEST, &elem), "stuck");
+	}
+	EXPECT(vconn_read_to(&c[0], 100), "%u bytes of the first", c[0].rx_cnt);
+	EXPECT(vconn_read_to(&c[1], 100), "%u bytes of the second", c[1].rx_cnt);
+	return NULL;
+}
+
+/* Header and payload cut into pieces of @piece bytes, in an indirect table. */
+static const char *pieces_case(uint64_t piece)
+{
+	enum { LEN = 200 };
+	struct vring_desc *table = memory_alloc(256 * sizeof(*table), 16);
+	uint8_t *packet = memory_alloc(VSOCK_HEADER_BYTES + LEN, 16);
+	struct part parts[256];
+	struct vsock_header h;
+	struct vring_used_elem elem;
+	struct vconn c;
+	unsigned n = 0;
+
+	EXPECT_OK(start());
+	EXPECT_OK(connects(&c, PEER_ECHO));
+	h = vsock_make(&vsock, VSOCK_RW, c.guest_port, c.host_port);
+	h.len = LEN;
+	memcpy(packet, &h, sizeof(h));
+	for (unsigned i = 0; i < LEN; i++)
+		packet[VSOCK_HEADER_BYTES + i] = vsock_pattern(i);
+	for (uint32_t at = 0; at < VSOCK_HEADER_BYTES + LEN; at += (uint32_t)piece, n++) {
+		uint32_t left = VSOCK_HEADER_BYTES + LEN - at;
+
+		parts[n] = (struct part){ packet + at, left < piece ? left : (uint32_t)piece,
+					  false };
+	}
+	vq_indirect(&vsock.tx, 0, table, parts, n);
+	vq_push(&vsock.tx, 0);
+	vq_kick(&vsock.tx);
+	EXPECT(vq_wait(&vsock.tx, TIMEOUT_REQUEST, &elem) && elem.len == 0, "not taken");
+	EXPECT(vconn_read_to(&c, LEN), "%u bytes come back", c.rx_cnt);
+	return NULL;
+}
+
+/* Receive buffers that are two descriptors each: @first bytes, then the rest. */
+static const char *split_buffer_case(uint64_t first)
+{
+	struct vring_used_elem elem;
+	struct vsock_header *h;
+	struct vconn c;
+	uint8_t *buffer = memory_alloc(4096, 64);
+	struct part parts[2] = { { buffer, (uint32_t)first, true },
+				 { buffer + 2048, 1024, true } };
+
+	EXPECT_OK(start_with(ALL_FEATURES, 0, RX_BYTES));
+	vconn_make(&c, &vsock, PEER_TALK_FIRST);
+	EXPECT(vconn_send(&c, VSOCK_REQUEST, 0, 0), "REQUEST is not taken");
+	for (unsigned i = 0; i < 2; i++) {
+		memset(buffer, 0, 4096);
+		vq_chain(&vsock.rx, 0, parts, 2);
+		vq_push(&vsock.rx, 0);
+		vq_kick(&vsock.rx);
+		EXPECT(vq_wait(&vsock.rx, TIMEOUT_REQUEST, &elem), "packet %u does not come", i);
+	}
+	EXPECT(elem.len == VSOCK_HEADER_BYTES + 256, "used length %u", elem.len);
+	memmove(buffer + first, buffer + 2048, 1024); /* together again */
+	h = (struct vsock_header *)buffer;
+	EXPECT(h->op == VSOCK_RW && h->len == 256, "op %u, len %u", h->op, h->len);
+	for (unsigned i = 0; i < 256; i++)
+		EXPECT(buffer[VSOCK_HEADER_BYTES + i] == vsock_pattern(i), "byte %u differs", i);
+	return NULL;
+}
+
+static const char *late_buffers_case(uint64_t argument)
+{
+	struct vconn c;
+
+	(void)argument;
+	EXPECT_OK(start_with(ALL_FEATURES, 0, RX_BYTES));
+	vconn_make(&c, &vsock, PEER_TALK_FIRST);
+	EXPECT(vconn_send(&c, VSOCK_REQUEST, 0, 0), "REQUEST is not taken");
+	time_sleep(QUIET_MS);
+	vsock.n_rx = 2;
+	for (unsigned i = 0; i < 2; i++) {
+		vsock.rx_data[i] = memory_alloc(RX_BYTES, 64);
+		vsock_recycle(&vsock, i);
+	}
+	vq_kick(&vsock.rx);
+	EXPECT(vconn_expect(&c, VSOCK_RESPONSE), "no RESPONSE");
+	EXPECT(vconn_read_to(&c, 256), "%u bytes", c.rx_cnt);
+	return NULL;
+}
+
+static const char *device_reset_case(uint64_t argument)
+{
+	struct vconn ctl, c;
+
+	(void)argument;
+	EXPECT_OK(asked(&ctl, &c, "connect 5000\n"));
+	EXPECT(vconn_send(&c, VSOCK_RESPONSE, 0, 0), "RESPONSE is not taken");
+	EXPECT(vdev_reset(dev), "no reset");
+	EXPECT_OK(start());
+	EXPECT(vconn_send(&c, VSOCK_RW, 0, 4), "RW is not taken");
+	EXPECT(vconn_expect(&c, VSOCK_RST), "a connection survived the reset of the device");
+	EXPECT_OK(connects(&c, PEER_ECHO));
+	return echo_of(&c, 1000);
+}
+
+#define CASE(run, argument, ...) tap_case(run, argument, __VA_ARGS__)
+
+static void run_connections(void)
+{
+	static const uint32_t sizes[] = { 1, 2, 43, 4052, 4053, 65536, 65537, 1000000 };
+	static const uint32_t buffers[] = { 45, 64, 300, 4096, 65536 + 44 };
+
+	CASE(identity_case, 0, "cid and three queues");
+	for (unsigned i = 0; i < ARRAY_LEN(sizes); i++)
+		CASE(echo_case, sizes[i], "echo of %u bytes", sizes[i]);
+	for (unsigned i = 0; i < ARRAY_LEN(buffers); i++)
+		CASE(buffer_case, buffers[i], "echo with receive buffers of %u bytes", buffers[i]);
+	CASE(feature_case, 0, "echo without ring features");
+	CASE(feature_case, FEATURE_EVENT_IDX, "echo with event indices alone");
+	CASE(feature_case, FEATURE_INDIRECT, "echo with indirect descriptors alone");
+	CASE(nobody_case, 0, "a port where nobody listens");
+	CASE(host_closes_case, 0, "the host closes at once");
+	CASE(no_answer_to_shutdown_case, 0, "the host closes, the guest does not answer");
+	CASE(source_case, 1, "1 byte from the host, then its end");
+	CASE(source_case, 1000000, "1000000 bytes from the host, then its end");
+	CASE(sink_case, 0, "guest half-close after nothing");
+	CASE(sink_case, 1000000, "guest half-close after 1000000 bytes");
+	CASE(talk_first_case, 0, "the host talks first");
+	CASE(half_close_case, 0, "host half-close");
+	CASE(reads_no_more_case, 0, "the host reads no more");
+	CASE(reset_case, 0, "reset by the guest");
+	CASE(shut_in_two_steps_case, VSOCK_SHUT_SEND, "shutdown in two steps, send first");
+	CASE(shut_in_two_steps_case, VSOCK_SHUT_RECEIVE, "shutdown in two steps, receive first");
+	CASE(device_reset_case, 0, "a device reset ends all connections");
+}
+
+static void run_flow(void)
+{
+	static const uint32_t rooms[] = { 1, 100, 4052, 65536 };
+
+	CASE(credit_request_case, 0, "a credit request is answered");
+	for (unsigned i = 0; i < ARRAY_LEN(rooms); i++)
+		CASE(small_room_case, rooms[i] == 1 ? 37 : rooms[i],
+		     "a guest with room for %u bytes", rooms[i] == 1 ? 37 : rooms[i]);
+	CASE(shrinking_room_case, 0, "a guest whose room shrinks");
+	CASE(no_room_case, 0, "a guest without room is asked for credit");
+	CASE(never_read_case, 0, "a host that never reads holds up nobody");
+	CASE(late_reader_case, 0, "a host that reads late gets everything");
+	CASE(busy_case, 0, "a listener with a full backlog holds up nobody");
+	CASE(many_case, 0, "1023 connections, and not one more");
+}
+
+static void run_host(void)
+{
+	CASE(accepts_case, 0, "the host connects");
+	CASE(refuses_case, 0, "the host connects, the guest refuses");
+	CASE(no_answer_case, 0, "the host connects, the guest does not answer");
+	CASE(early_data_case, 0, "data behind the CONNECT line");
+	for (unsigned i = 0; i < ARRAY_LEN(good_commands); i++)
+		CASE(good_command_case, i, "CONNECT line: %s", good_commands[i].name);
+	for (unsigned i = 0; i < ARRAY_LEN(bad_commands); i++)
+		CASE(bad_command_case, i, "bad CONNECT line: %s", bad_commands[i].name);
+	CASE(silent_clients_case, 3, "3 clients that never say CONNECT time out");
+	CASE(silent_clients_case, 100, "100 clients that never say CONNECT time out");
+}
+
+static void run_streams(void)
+{
+	static const uint32_t pieces[] = { 1, 3, 43, 44, 45, 244 };
+	static const uint32_t firsts[] = { 1, 43, 44, 45, 100 };
+
+	CASE(small_pieces_case, 0, "3000 bytes one by one");
+	CASE(send_fds_case, 0, "file descriptors from the host are dropped");
+	CASE(batch_case, 0, "200 packets with two kicks");
+	CASE(batch_case, 1, "200 packets of two connections in turn");
+	for (unsigned i = 0; i < ARRAY_LEN(pieces); i++)
+		CASE(pieces_case, pieces[i], "a packet in pieces of %u bytes", pieces[i]);
+	for (unsigned i = 0; i < ARRAY_LEN(firsts); i++)
+		CASE(split_buffer_case, firsts[i], "receive buffers cut after %u bytes",
+		     firsts[i]);
+	CASE(late_buffers_case, 0, "receive buffers come late");
+}
+
+void vsock_run(void)
+{
+	discover();
+	dev = discover_nth(VIRTIO_ID_VSOCK, 0);
+	if (!dev) {
+		print("Bail out! no vsock device\n");
+		return;
+	}
+	run_connections();
+	run_flow();
+	run_host();
+	run_streams();
+	tap_done();
+}
