@@ -186,7 +186,7 @@ static int close_others(struct device *dev)
 }
 
 /*
- * Everything that will ever be open is, but for two eventfds per queue. New fds take the lowest
+ * Everything that will ever be open is, but for two eventfds per queue and what the device says. New fds take the lowest
  * free number, so this limit allows exactly those, wherever the free numbers are.
  */
 static uint64_t fd_limit(const struct device *dev)
@@ -200,7 +200,7 @@ static uint64_t fd_limit(const struct device *dev)
 		n_open++;
 		highest = fd;
 	}
-	limit = n_open + 2ull * dev->offer.n_queues;
+	limit = n_open + dev->offer.n_late_fds + 2ull * dev->offer.n_queues;
 	return limit > (uint64_t)highest ? limit : (uint64_t)highest + 1;
 }
 

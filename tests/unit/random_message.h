@@ -73,6 +73,12 @@ static inline void random_device_config(uint64_t *state, struct device_config *c
 {
 	c->type = random_device_type(state);
 	random_name(state, c->id, 1, sizeof(c->id));
+	if (c->type == DEVICE_TYPE_CONSOLE) {
+		c->console.mode = random_in(state, SERIAL_NULL, SERIAL_SOCKET);
+		c->console.has_in = random_bool(state);
+		c->console.has_out = random_bool(state);
+		c->console.has_size = random_bool(state);
+	}
 	if (c->type != DEVICE_TYPE_BLK)
 		return;
 	c->blk.read_only = random_bool(state);

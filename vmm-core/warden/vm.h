@@ -23,6 +23,7 @@
 #include "ipc/channel.h"
 #include "ipc/log.h"
 #include "ipc/vm_config.h"
+#include "vmm-core/warden/chardev.h"
 #include "vmm-core/warden/child.h"
 #include "vmm-core/warden/failure.h"
 #include "vmm-core/warden/log_ring.h"
@@ -30,7 +31,6 @@
 #include "vmm-core/warden/resources.h"
 #include "vmm-core/warden/restart_policy.h"
 #include "vmm-core/warden/run_dir.h"
-#include "vmm-core/warden/serial.h"
 #include "vmm-core/warden/spawn.h"
 #include "vmm-core/warden/uid_block.h"
 
@@ -107,7 +107,7 @@ struct vm {
 	struct run_dir run_dir;
 	struct uid_block uids;
 	struct resources resources;
-	struct serial serial;
+	struct chardev serial, console; /* COM1, virtio console */
 	struct namespaces namespaces;
 	struct spawner spawner;
 	struct control *control;
@@ -125,7 +125,7 @@ struct vm {
 	enum vm_state state; /* as the core reported it */
 	bool guest_ran; /* CORE_READY came: requests may be under way */
 	unsigned n_signals; /* SIGTERM, SIGINT seen */
-	struct event *signals[3];
+	struct event *signals[4];
 	struct failure end; /* how the VM ends; text "" when there is nothing to say */
 	struct log_ring log;
 };

@@ -93,6 +93,20 @@ static int vm_send_core_start(struct vm *vm)
 	return 0;
 }
 
+/* The ends of the console that there are, in the order of its message. */
+static int vm_describe_console(const struct vm *vm, struct console_config *c, struct fdset *fds)
+{
+	const struct chardev *from = &vm->console;
+	int r = vm_add_fd(fds, from->in_fd);
+
+	c->has_in = from->in_fd >= 0;
+	c->has_out = from->out_fd >= 0;
+	c->has_size = from->has_size;
+	if (r == 0)
+		r = vm_add_fd(fds, from->out_fd);
+	return r == 0 ? vm_add_fd(fds, from->listen_fd) : r;
+}
+
 static int vm_send_namespaces(struct vm *vm)
 {
 	static const struct message m = { .type = MESSAGE_NAMESPACES };
@@ -133,6 +147,8 @@ int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 	fence_describe(&child->fence, &m.device_start);
 	for (uint32_t i = 0; i < own->n && r == 0; i++)
 		r = fdset_add_dup(&fds, own->fds[i]);
+	if (r == 0 && m.device_start.config.type == DEVICE_TYPE_CONSOLE)
+		r = vm_describe_console(vm, &m.device_start.config.console, &fds);
 	m.device_start.n_fds = fds.n;
 	if (r == 0)
 		r = fdset_add_dup(&fds, vm->spawner.warden_fd);
@@ -221,7 +237,8 @@ static void vm_allow_running(struct vm *vm)
 {
 	static const struct message resume = { .type = MESSAGE_RESUME };
 
-	serial_start(vm->config, &vm->serial);
+	chardev_start(&vm->serial);
+	chardev_start(&vm->console);
 	vm_core_send(vm, &resume, NULL);
 }
 
