@@ -53,7 +53,7 @@ struct evil {
 	uint32_t n_seen; /* messages of the core */
 	struct message message; /* the last one received */
 	struct fdset fds; /* that came along */
-	int parent_pidfd;
+	int parent_pidfd, root_fd, network_fd; /* what the sandbox is entered with */
 	uint32_t uid, gid;
 
 	struct device_page *page;

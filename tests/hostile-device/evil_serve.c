@@ -90,6 +90,8 @@ void evil_sandbox(struct evil *e)
 		.uid = e->uid,
 		.gid = e->gid,
 		.parent_pidfd = e->parent_pidfd,
+		.root_fd = e->root_fd,
+		.network_fd = e->network_fd,
 	};
 	const char *step = "";
 	int r = sandbox_enter(&profile, &params, &step);

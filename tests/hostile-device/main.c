@@ -95,6 +95,10 @@ static void start(struct evil *e)
 	e->uid = e->message.device_start.uid;
 	e->gid = e->message.device_start.gid;
 	e->parent_pidfd = fdset_steal(&e->fds, e->message.device_start.n_fds);
+	if (e->message.device_start.has_root)
+		e->root_fd = fdset_steal(&e->fds, e->message.device_start.n_fds + 1);
+	if (e->message.device_start.has_network)
+		e->network_fd = fdset_steal(&e->fds, e->message.device_start.n_fds + 2);
 	if (evil_at(e, STEP_HELLO) == NEXT_GO_ON)
 		evil_hello(e);
 	(void)evil_at(e, STEP_SETUP);
