@@ -187,7 +187,9 @@ static const struct codec_field device_start_fields[] = {
 	CODEC_BOOL(seccomp_log),
 	CODEC_ANY32(verbosity),
 	CODEC_STRUCT(config, device_config_layout),
-	CODEC_U32(n_fds, 0, FDSET_MAX - 1),
+	CODEC_U32(n_fds, 0, FDSET_MAX - 3),
+	CODEC_BOOL(has_root),
+	CODEC_BOOL(has_network),
 	CODEC_U64S(ring, n_ring),
 };
 static const struct codec_struct device_start_layout = CODEC_LAYOUT(
@@ -528,6 +530,7 @@ static const struct codec_type types[MESSAGE_N_] = {
 	ROW(RESUME, RESUME, empty_layout),
 	ROW(PING, PING, empty_layout),
 	ROW(CORE_START, CORE_START, core_start_layout),
+	ROW(NAMESPACES, NAMESPACES, empty_layout),
 	ROW(CHILD_ADDED, CHILD_ADDED, child_layout),
 	ROW(CHILD_GONE, CHILD_GONE, child_layout),
 	ROW(CHILD_OFFERED, CHILD_OFFERED, child_layout),

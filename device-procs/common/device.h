@@ -76,6 +76,12 @@ struct device_ops {
 	 */
 	bool (*poll_is_useful)(const void *state);
 
+	/*
+	 * While spinning: look at what is ready outside the queues and do it. Return: was there
+	 * anything? NULL: there is nothing outside the queues, or it wakes us.
+	 */
+	bool (*look)(void *state);
+
 	/* The driver wrote to config space; NULL: nothing is writable. */
 	void (*config_written)(void *state, uint32_t offset, uint32_t len, const uint8_t *data);
 };

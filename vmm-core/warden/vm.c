@@ -175,6 +175,8 @@ static int vm_open(struct vm *vm, struct failure *f)
 	int r = vm_make_loop(vm); /* first: from here on SIGTERM means an orderly end */
 
 	if (r == 0)
+		r = namespaces_start(&vm->namespaces);
+	if (r == 0)
 		r = resources_open(vm->config, &vm->resources, f);
 	if (r == 0)
 		r = run_dir_claim(vm->config->run_dir, &vm->run_dir, f);
@@ -223,6 +225,8 @@ static void vm_tear_down(struct vm *vm)
 	chardev_close(&vm->serial);
 	chardev_close(&vm->console);
 	vm_kill_children(vm);
+	if (!vm->guest_ran)
+		vm_core_drain(vm); /* it may have become ready in its last moment */
 	vm->control = control_free(vm->control);
 	for (uint32_t i = 0; i < vm->config->n_devices; i++)
 		vm_device_close(&vm->devices[i]);
@@ -238,6 +242,7 @@ static void vm_tear_down(struct vm *vm)
 		resources_unlock(&vm->resources);
 	resources_close(&vm->resources);
 	spawner_done(&vm->spawner);
+	namespaces_done(&vm->namespaces);
 	uid_block_release(&vm->uids);
 	run_dir_release(&vm->run_dir);
 }
@@ -249,6 +254,7 @@ static void vm_init(struct vm *vm, const struct vm_params *params)
 	vm->run_dir = RUN_DIR_INIT;
 	vm->uids = UID_BLOCK_INIT;
 	vm->serial = vm->console = CHARDEV_INIT;
+	vm->namespaces = NAMESPACES_INIT;
 	vm->spawner = SPAWNER_INIT;
 	vm->state = VM_STATE_STARTING;
 	resources_init(&vm->resources);
