@@ -219,8 +219,9 @@ def test_environment_is_empty():
 def test_layout_differs():
     with scratch() as folder, vm_with_devices(folder) as vm:
         vm.wait_for("probe: idle")
-        bases = {open(f"/proc/{pid}/maps").readline().split("-")[0] for pid in vm.pids().values()}
-        expect(len(bases) == len(vm.pids()), f"load addresses {bases}")
+        pids = vm.pids().values()
+        bases = {open(f"/proc/{pid}/maps").readline().split("-")[0] for pid in pids}
+        expect(len(bases) == len(pids), f"load addresses {bases}")
 
 
 def test_guest_memory_is_sealed():
