@@ -174,11 +174,29 @@ int fake_core_set_features(struct fake_core *c, uint64_t not)
 	return fake_core_request(c, &m, NULL, NULL);
 }
 
+static int enable(struct fake_core *c, uint32_t q, bool resume)
+{
+	cleanup_fdset struct fdset fds = FDSET_EMPTY;
+	struct message m = { .type = MESSAGE_ENABLE_QUEUE };
+
+	cr_assert_eq(fdset_add_dup(&fds, c->queues[q].kick_fd), 0);
+	cr_assert_eq(fdset_add_dup(&fds, c->queues[q].call_fd), 0);
+	m.enable_queue = (struct message_enable_queue){
+		.index = q, .size = c->queues[q].size, .desc = FAKE_RINGS(q) + DESC_OFFSET,
+		.avail = FAKE_RINGS(q) + AVAIL_OFFSET, .used = FAKE_RINGS(q) + USED_OFFSET,
+		.resume = resume,
+	};
+	return fake_core_request(c, &m, &fds, NULL);
+}
+
+int fake_core_resume(struct fake_core *c, uint32_t q)
+{
+	return enable(c, q, true);
+}
+
 int fake_core_enable(struct fake_core *c, uint32_t q, uint32_t size)
 {
 	static const uint8_t zeroes[0x10000];
-	cleanup_fdset struct fdset fds = FDSET_EMPTY;
-	struct message m = { .type = MESSAGE_ENABLE_QUEUE };
 	struct fake_queue *queue = &c->queues[q];
 
 	cr_assert_eq(guest_memory_write(c->gm, gpa(FAKE_RINGS(q)), zeroes, sizeof(zeroes)), 0);
@@ -191,13 +209,7 @@ int fake_core_enable(struct fake_core *c, uint32_t q, uint32_t size)
 		.kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 		.call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 	};
-	cr_assert_eq(fdset_add_dup(&fds, queue->kick_fd), 0);
-	cr_assert_eq(fdset_add_dup(&fds, queue->call_fd), 0);
-	m.enable_queue = (struct message_enable_queue){
-		.index = q, .size = size, .desc = FAKE_RINGS(q) + DESC_OFFSET,
-		.avail = FAKE_RINGS(q) + AVAIL_OFFSET, .used = FAKE_RINGS(q) + USED_OFFSET,
-	};
-	return fake_core_request(c, &m, &fds, NULL);
+	return enable(c, q, false);
 }
 
 void fake_core_activate(struct fake_core *c, uint64_t not_features)

@@ -84,6 +84,9 @@ int fake_core_set_features(struct fake_core *c, uint64_t not);
 /** fake_core_enable() - clean rings, new eventfds, ENABLE_QUEUE; Return: result of the reply */
 int fake_core_enable(struct fake_core *c, uint32_t q, uint32_t size);
 
+/** fake_core_resume() - the same rings and fds again, as for a successor; Return: result */
+int fake_core_resume(struct fake_core *c, uint32_t q);
+
 /** fake_core_activate() - features and all queues */
 void fake_core_activate(struct fake_core *c, uint64_t not_features);
 

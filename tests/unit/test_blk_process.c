@@ -383,6 +383,36 @@ Test(blk_process, pause_holds_requests_back)
 	stop_clean();
 }
 
+/* The page says that a predecessor had fetched the first request, and more that is not possible. */
+Test(blk_process, continues_from_a_page_that_adds_up_and_from_no_other)
+{
+	struct fake_core_config k = config();
+	struct device_page_queue *page;
+	uint64_t status_at, one;
+
+	fake_core_start(&core, &k);
+	page = &core.page->queues[0];
+	cr_assert_eq(fake_core_set_features(&core, 0), 0);
+	cr_assert_eq(fake_core_enable(&core, 0, 64), 0);
+	cr_assert_eq(fake_core_simple(&core, MESSAGE_RESET), 0);
+	cr_assert_eq(fake_core_set_features(&core, 0), 0);
+	(void)fake_blk_add(&core, 0, VIRTIO_BLK_T_IN, 3, FAKE_DATA, 512, &status_at);
+	page->size = 64;
+	page->journal[0] = (uint64_t)JOURNAL_FETCHED << 62;
+	page->next_avail = 2;
+	core.page->header.generation = 7;
+	cr_expect_eq(fake_core_resume(&core, 0), ESTALE, "a fetch is missing");
+	page->next_avail = 1;
+	core.page->header.generation = 6;
+	cr_expect_eq(fake_core_resume(&core, 0), ESTALE, "another process has the page");
+	core.page->header.generation = 7;
+	cr_expect_eq(fake_core_resume(&core, 0), 0);
+	cr_expect_eq(read(core.queues[0].call_fd, &one, sizeof(one)), 8, "interrupted at once");
+	cr_expect_eq(fake_wait_used(&core, 0, NULL), 0);
+	cr_expect_eq(fake_read8(&core, status_at), VIRTIO_BLK_S_OK);
+	stop_clean();
+}
+
 Test(blk_process, refuses_bad_requests_of_the_core)
 {
 	struct message m = { .type = MESSAGE_SET_FEATURES };

@@ -368,3 +368,15 @@ Test(blk_request, copies_scatter_and_gather)
 	cr_expect_arr_eq(in, "bcx", 3);
 	cr_expect_eq(blk_spans_copy_in(spans, 2, 0, in, 3), 0, "not readable by the device");
 }
+
+Test(blk_request, poisoned_chain_fails_unread)
+{
+	add(0, 16, false); /* type 0, sector 0: a read */
+	add(DATA, 512, true);
+	add(DATA + 512, 1, true);
+	chain.is_replayed = chain.is_poisoned = true;
+	cr_expect_eq(blk_request_parse(&chain, &limits, &request, &status), BLK_REQUEST_FAILED);
+	cr_expect_eq(status, VIRTIO_BLK_S_IOERR);
+	cr_expect_eq(span_len(&request.status), 1);
+	cr_expect_eq(request.n_spans, 0);
+}
