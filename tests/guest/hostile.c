@@ -102,6 +102,15 @@ const char *victim_outcome(uint16_t head, enum outcome outcome, int status, uint
 	return "no such outcome";
 }
 
+unsigned hostile_partner(void)
+{
+	static unsigned n;
+
+	if (!n)
+		n = smp_start();
+	return n > 1 ? smp_cpu(0) : 0;
+}
+
 /* The victim comes back by a reset and nothing else. */
 static const char *victim_recovers(void)
 {
@@ -224,6 +233,7 @@ void hostile_run(void)
 	hostile_status();
 	hostile_registers();
 	hostile_config();
+	hostile_pci();
 	hostile_race();
 	hostile_random();
 	hostile_case(disk_is_intact, 0, "row 8", "sectors that no case writes are intact");
