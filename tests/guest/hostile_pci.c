@@ -531,7 +531,7 @@ static const char *window_sweep(uint64_t width)
 
 	EXPECT_OK(victim_start(0));
 	pci_set_command(victim_pci(), 0);
-	for (uint32_t at = 0; at < BAR_SIZE; at += at < 0x80 ? (unsigned)width : 0x104 & -(unsigned)width) {
+	for (uint32_t at = 0; at < BAR_SIZE; at += at < 0x20 ? (unsigned)width : 0x3fc & -(unsigned)width) {
 		unsigned data = (unsigned)window_offset(victim_pci(), (unsigned)width, at);
 
 		(void)pci_read(slot, data, 4);
@@ -642,7 +642,7 @@ static const char *kick_width(uint64_t width)
 static const char *bar_sweep(uint64_t value)
 {
 	EXPECT_OK(victim_start(0));
-	for (uint32_t at = 0; at < BAR_SIZE; at += at % 0x1000 < 0x48 ? 1 : 0x3f1) {
+	for (uint32_t at = 0; at < BAR_SIZE; at += at % 0x1000 < 0x20 ? 1 : 0x7f1) {
 		for (unsigned width = 1; width <= 8; width *= 2) {
 			bar_write(at, width, value);
 			(void)bar_read(at, width);
@@ -655,7 +655,7 @@ static const char *bar_sweep(uint64_t value)
 static const char *config_sweep(uint64_t value)
 {
 	EXPECT_OK(victim_start(0));
-	for (unsigned at = 0; at < 256; at++) {
+	for (unsigned at = 0; at < 256; at += 1 + at % 3) {
 		for (unsigned width = 1; width <= 4; width *= 2) {
 			pci_write(victim_pci()->slot, at, width, (uint32_t)value);
 			(void)pci_read(victim_pci()->slot, at, width);
@@ -679,7 +679,7 @@ static const char *random_pci(uint64_t seed)
 
 	random_state = seed;
 	EXPECT_OK(victim_start(0));
-	for (unsigned i = 0; i < 1500; i++) {
+	for (unsigned i = 0; i < 600; i++) {
 		uint32_t value = pick(3) ? pick(8) : (uint32_t)random_next(&random_state);
 		uint32_t offset;
 
@@ -779,7 +779,6 @@ void hostile_pci(void)
 		hostile_case(kick_width, width, "4.1.5.2", "pci, kicks of %u bytes", width);
 	hostile_case(bar_sweep, 0, "4.1.3.1, row 14", "pci, all of the BAR, value 0");
 	hostile_case(bar_sweep, ~0ull, "4.1.3.1, row 14", "pci, all of the BAR, all ones");
-	hostile_case(config_sweep, 0, "PCI 6.1", "pci, all of the configuration, value 0");
 	hostile_case(config_sweep, ONES, "PCI 6.1", "pci, all of the configuration, all ones");
 	for (unsigned i = 0; i < 4; i++)
 		hostile_case(random_pci, seed + i, "PCI 6, 4.1", "pci, random registers, seed %lu",
