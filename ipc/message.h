@@ -254,6 +254,7 @@ struct control_process {
 	char state[16];
 	uint32_t restarts;
 	char last_exit[64];
+	char address[16]; /* of a device in the guest: "00:01.0" on PCI, else "0xd0000000" */
 };
 
 struct control_counter {

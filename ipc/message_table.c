@@ -405,6 +405,7 @@ static const struct codec_field control_process_fields[] = {
 	CODEC_TEXT(state),
 	CODEC_ANY32(restarts),
 	CODEC_TEXT(last_exit),
+	CODEC_TEXT(address),
 };
 static const struct codec_struct control_process_layout = CODEC_LAYOUT(
 	bulkhead__control_process__descriptor, PLAIN, control_process_fields, NULL);

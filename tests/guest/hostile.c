@@ -225,17 +225,19 @@ void hostile_run(void)
 		print("Bail out! two disks are needed, the first one writable\n");
 		return;
 	}
-	hostile_chain();
-	hostile_indirect();
-	hostile_blk();
-	hostile_ring();
 	hostile_setup();
 	hostile_status();
 	hostile_registers();
 	hostile_config();
 	hostile_pci();
-	hostile_race();
 	hostile_random();
+	if (!boot_option("registers", NULL, 0)) { /* these are the same with every transport */
+		hostile_chain();
+		hostile_indirect();
+		hostile_blk();
+		hostile_ring();
+		hostile_race();
+	}
 	hostile_case(disk_is_intact, 0, "row 8", "sectors that no case writes are intact");
 	tap_done();
 }

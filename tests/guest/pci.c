@@ -197,6 +197,10 @@ static void pci_probe(unsigned slot)
 	}
 	if (!found.common || !found.notify || !found.isr || !found.config)
 		return;
+	for (uint16_t i = 0; i < ARRAY_LEN(found.notify_offsets); i++) {
+		vdev_select(&found, i);
+		found.notify_offsets[i] = mmio_read16(found.common + PCI_QUEUE_NOTIFY_OFF);
+	}
 	dev = discover_add();
 	if (dev)
 		*dev = found;

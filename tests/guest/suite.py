@@ -267,7 +267,7 @@ def run_one(report, vmm, make_guest):
         neighbour = os.path.join(folder, "disk0.img.neighbour")
         with open(neighbour, "wb") as out:
             out.write(os.urandom(MIB))
-        guest = make_guest(folder)
+        guest = make_guest(folder, vmm)
         if vmm.lingers:
             guest.cmdline += " linger"
         kept = [neighbour] + [path for path, is_read_only in guest.disks if is_read_only]

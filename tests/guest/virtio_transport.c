@@ -95,16 +95,14 @@ bool vdev_queue_is_enabled(const struct vdev *dev, uint16_t queue)
 
 void vdev_kick(const struct vdev *dev, uint16_t queue)
 {
-	uint16_t offset;
+	unsigned i = queue % ARRAY_LEN(dev->notify_offsets);
 
 	cpu_fence();
-	if (!dev->is_pci) {
+	if (dev->is_pci)
+		mmio_write16(dev->notify + (uint64_t)dev->notify_offsets[i] * dev->notify_multiplier,
+			     queue);
+	else
 		mmio_write32(dev->mmio + MMIO_QUEUE_NOTIFY, queue);
-		return;
-	}
-	vdev_select(dev, queue);
-	offset = mmio_read16(dev->common + PCI_QUEUE_NOTIFY_OFF);
-	mmio_write16(dev->notify + (uint64_t)offset * dev->notify_multiplier, queue);
 }
 
 uint32_t vdev_interrupt(const struct vdev *dev)

@@ -67,7 +67,7 @@ static void ps_fill_row(const struct ctl_process *p, ps_row row)
 
 static void ps_print_table(const struct ctl_process *processes, uint32_t n)
 {
-	ps_row rows[CONTROL_PROCESSES_MAX];
+	static ps_row rows[CONTROL_PROCESSES_MAX];
 	size_t widths[PS_COLUMNS];
 
 	for (size_t c = 0; c < PS_COLUMNS; c++)
@@ -113,6 +113,7 @@ static struct json_object *json_told(const struct control_process *t)
 	json_add(o, "state", json_object_new_string(t->state));
 	json_add(o, "restarts", json_object_new_uint64(t->restarts));
 	json_add(o, "last_exit", json_object_new_string(t->last_exit));
+	json_add(o, "address", json_object_new_string(t->address));
 	return o;
 }
 
@@ -196,8 +197,10 @@ void ctl_print_info(const struct message_control_reply *info, bool json)
 		(void)printf("name    %s\nstate   %s\ncpus    %u\nmemory  %llu\n", info->vm_name,
 			     info->vm_state, info->n_cpus, (unsigned long long)info->memory_size);
 		for (uint32_t i = 0; i < info->n_processes; i++)
-			(void)printf("process %s %s %s\n", info->processes[i].name,
-				     info->processes[i].role, info->processes[i].state);
+			(void)printf("process %s %s %s%s%s\n", info->processes[i].name,
+				     info->processes[i].role, info->processes[i].state,
+				     info->processes[i].address[0] != '\0' ? " " : "",
+				     info->processes[i].address);
 		return;
 	}
 	o = json_object_new_object();
