@@ -38,6 +38,7 @@ SAME_VALUE(SERIAL_NULL, BULKHEAD__SERIAL_MODE__SERIAL_NULL);
 SAME_VALUE(SERIAL_TTY, BULKHEAD__SERIAL_MODE__SERIAL_TTY);
 SAME_VALUE(SERIAL_PTY, BULKHEAD__SERIAL_MODE__SERIAL_PTY);
 SAME_VALUE(SERIAL_FILE, BULKHEAD__SERIAL_MODE__SERIAL_FILE);
+SAME_VALUE(SERIAL_SOCKET, BULKHEAD__SERIAL_MODE__SERIAL_SOCKET);
 SAME_VALUE(VM_TRANSPORT_PCI, BULKHEAD__TRANSPORT__TRANSPORT_PCI);
 SAME_VALUE(VM_TRANSPORT_MMIO, BULKHEAD__TRANSPORT__TRANSPORT_MMIO);
 SAME_VALUE(VM_STATE_STARTING, BULKHEAD__VM_STATE__VM_STATE_STARTING);
@@ -52,6 +53,7 @@ SAME_VALUE(DEVICE_STATE_STARTING, BULKHEAD__DEVICE_STATE__DEVICE_STATE_STARTING)
 SAME_VALUE(DEVICE_STATE_READY, BULKHEAD__DEVICE_STATE__DEVICE_STATE_READY);
 SAME_VALUE(DEVICE_STATE_ACTIVE, BULKHEAD__DEVICE_STATE__DEVICE_STATE_ACTIVE);
 SAME_VALUE(DEVICE_STATE_FAILED, BULKHEAD__DEVICE_STATE__DEVICE_STATE_FAILED);
+SAME_VALUE(DEVICE_STATE_HELD, BULKHEAD__DEVICE_STATE__DEVICE_STATE_HELD);
 SAME_VALUE(CONTROL_PS, BULKHEAD__CONTROL_COMMAND__CONTROL_PS);
 SAME_VALUE(CONTROL_INFO, BULKHEAD__CONTROL_COMMAND__CONTROL_INFO);
 SAME_VALUE(CONTROL_COUNTERS, BULKHEAD__CONTROL_COMMAND__CONTROL_COUNTERS);
@@ -61,6 +63,8 @@ SAME_VALUE(CONTROL_POWER_BUTTON, BULKHEAD__CONTROL_COMMAND__CONTROL_POWER_BUTTON
 SAME_VALUE(CONTROL_REBOOT, BULKHEAD__CONTROL_COMMAND__CONTROL_REBOOT);
 SAME_VALUE(CONTROL_SHUTDOWN, BULKHEAD__CONTROL_COMMAND__CONTROL_SHUTDOWN);
 SAME_VALUE(CONTROL_LOG, BULKHEAD__CONTROL_COMMAND__CONTROL_LOG);
+SAME_VALUE(CONTROL_RESTART, BULKHEAD__CONTROL_COMMAND__CONTROL_RESTART);
+SAME_VALUE(CONTROL_RESUME_DEVICE, BULKHEAD__CONTROL_COMMAND__CONTROL_RESUME_DEVICE);
 
 static bool is_power_of_two(uint32_t v)
 {
@@ -90,12 +94,26 @@ static const struct codec_struct blk_config_layout = CODEC_LAYOUT(
 #undef WIRE
 #undef PLAIN
 
+#define WIRE Bulkhead__ConsoleConfig
+#define PLAIN struct console_config
+static const struct codec_field console_config_fields[] = {
+	CODEC_ENUM(mode, UP_TO(SERIAL_SOCKET + 1) & ~BIT(SERIAL_OFF)),
+	CODEC_BOOL(has_in),
+	CODEC_BOOL(has_out),
+	CODEC_BOOL(has_size),
+};
+static const struct codec_struct console_config_layout = CODEC_LAYOUT(
+	bulkhead__console_config__descriptor, PLAIN, console_config_fields, NULL);
+#undef WIRE
+#undef PLAIN
+
 #define WIRE Bulkhead__DeviceConfig
 #define PLAIN struct device_config
 static const struct codec_field device_config_fields[] = {
 	CODEC_ENUM(type, DEVICE_TYPES),
 	CODEC_NAME(id),
 	CODEC_STRUCT_IF(blk, blk_config_layout, type, DEVICE_TYPE_BLK),
+	CODEC_STRUCT_IF(console, console_config_layout, type, DEVICE_TYPE_CONSOLE),
 };
 static const struct codec_struct device_config_layout = CODEC_LAYOUT(
 	bulkhead__device_config__descriptor, PLAIN, device_config_fields, NULL);
@@ -109,6 +127,7 @@ static const struct codec_field restart_policy_fields[] = {
 	CODEC_ANY32(window_ms),
 	CODEC_ANY32(backoff_ms),
 	CODEC_ANY32(heartbeat_ms),
+	CODEC_BOOL(standby),
 };
 static const struct codec_struct restart_policy_layout = CODEC_LAYOUT(
 	bulkhead__restart_policy__descriptor, PLAIN, restart_policy_fields, NULL);
@@ -148,6 +167,17 @@ static const struct codec_struct vm_config_layout = CODEC_LAYOUT(
 
 #define WIRE Bulkhead__DeviceStart
 #define PLAIN struct message_device_start
+static bool device_start_check(const void *plain)
+{
+	const struct message_device_start *s = plain;
+
+	for (uint32_t i = 0; i < s->n_ring; i++) {
+		if (s->ring[i] > UINT32_MAX)
+			return false;
+	}
+	return s->n_ring == 0 || s->n_ring == RING_PARAMS_N;
+}
+
 static const struct codec_field device_start_fields[] = {
 	CODEC_ANY32(protocol), /* the receiver names a difference, so it must get through */
 	CODEC_U32(uid, 0, ID_MAX),
@@ -157,10 +187,13 @@ static const struct codec_field device_start_fields[] = {
 	CODEC_BOOL(seccomp_log),
 	CODEC_ANY32(verbosity),
 	CODEC_STRUCT(config, device_config_layout),
-	CODEC_U32(n_fds, 0, FDSET_MAX - 1),
+	CODEC_U32(n_fds, 0, FDSET_MAX - 3),
+	CODEC_BOOL(has_root),
+	CODEC_BOOL(has_network),
+	CODEC_U64S(ring, n_ring),
 };
 static const struct codec_struct device_start_layout = CODEC_LAYOUT(
-	bulkhead__device_start__descriptor, PLAIN, device_start_fields, NULL);
+	bulkhead__device_start__descriptor, PLAIN, device_start_fields, device_start_check);
 #undef WIRE
 #undef PLAIN
 
@@ -181,6 +214,7 @@ static const struct codec_field hello_fields[] = {
 	CODEC_U32(queue_size_max, 1, DEVICE_QUEUE_SIZE_MAX),
 	CODEC_BYTES(config, config_len),
 	CODEC_BYTES(config_writable, config_writable_len),
+	CODEC_U32(state_size, 0, DEVICE_STATE_MAX),
 };
 static const struct codec_struct hello_layout =
 	CODEC_LAYOUT(bulkhead__hello__descriptor, PLAIN, hello_fields, hello_check);
@@ -302,6 +336,8 @@ static const struct codec_field child_fields[] = {
 	CODEC_U32(slot, 0, SLOT_MAX),
 	CODEC_ANY32(generation),
 	CODEC_ENUM(type, DEVICE_TYPES),
+	CODEC_BOOL(is_held),
+	CODEC_BOOL(has_successor),
 };
 static const struct codec_struct child_layout =
 	CODEC_LAYOUT(bulkhead__child__descriptor, PLAIN, child_fields, NULL);
@@ -390,6 +426,8 @@ static const struct codec_field control_request_fields[] = {
 	CODEC_ANY32(protocol),
 	CODEC_ENUM(command, UP_TO(CONTROL_N_) & ~BIT(0)),
 	CODEC_NAME_OR_EMPTY(device),
+	CODEC_BOOL(has_program),
+	CODEC_BOOL(is_stopped),
 };
 static const struct codec_struct control_request_layout = CODEC_LAYOUT(
 	bulkhead__control_request__descriptor, PLAIN, control_request_fields, NULL);
@@ -405,6 +443,8 @@ static const struct codec_field control_process_fields[] = {
 	CODEC_TEXT(state),
 	CODEC_ANY32(restarts),
 	CODEC_TEXT(last_exit),
+	CODEC_ANY64(last_stall_us),
+	CODEC_ANY64(last_stall_at),
 	CODEC_TEXT(address),
 };
 static const struct codec_struct control_process_layout = CODEC_LAYOUT(
@@ -436,6 +476,7 @@ static const struct codec_field control_reply_fields[] = {
 	CODEC_ANY64(memory_size),
 	CODEC_STRUCTS(processes, n_processes, control_process_layout, 0),
 	CODEC_STRUCTS(counters, n_counters, control_counter_layout, 0),
+	CODEC_I32(pid, INT32_MAX),
 };
 static const struct codec_struct control_reply_layout = CODEC_LAYOUT(
 	bulkhead__control_reply__descriptor, PLAIN, control_reply_fields, NULL);
@@ -490,14 +531,20 @@ static const struct codec_type types[MESSAGE_N_] = {
 	ROW(RESUME, RESUME, empty_layout),
 	ROW(PING, PING, empty_layout),
 	ROW(CORE_START, CORE_START, core_start_layout),
+	ROW(NAMESPACES, NAMESPACES, empty_layout),
 	ROW(CHILD_ADDED, CHILD_ADDED, child_layout),
 	ROW(CHILD_GONE, CHILD_GONE, child_layout),
+	ROW(CHILD_OFFERED, CHILD_OFFERED, child_layout),
+	ROW(CHILD_RELEASED, CHILD_RELEASED, child_layout),
+	ROW(DRAIN, DRAIN, child_layout),
 	ROW(POWER_BUTTON, POWER_BUTTON, empty_layout),
 	ROW(REBOOT, REBOOT, empty_layout),
 	ROW(GET_COUNTERS, GET_COUNTERS, get_counters_layout),
 	ROW(CORE_READY, CORE_READY, core_ready_layout),
 	ROW(VM_STATE, VM_STATE, vm_state_layout),
 	ROW(CONDEMN, CONDEMN, device_event_layout),
+	ROW(STALLED, STALLED, device_event_layout),
+	ROW(REVIVE, REVIVE, device_event_layout),
 	ROW(DEVICE_STATE, DEVICE_STATE, device_event_layout),
 	ROW(COUNTERS, COUNTERS, counters_layout),
 	ROW(LOG, LOG, log_layout),

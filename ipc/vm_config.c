@@ -9,10 +9,8 @@
 
 void vm_config_clear(struct vm_config *config)
 {
-	for (uint32_t i = 0; i < config->n_devices && i < VM_DEVICES_MAX; i++) {
-		if (config->devices[i].type == DEVICE_TYPE_BLK)
-			free(config->devices[i].blk.path);
-	}
+	for (uint32_t i = 0; i < config->n_devices && i < VM_DEVICES_MAX; i++)
+		free(config->devices[i].path);
 	free(config->run_dir);
 	free(config->kernel);
 	free(config->initramfs);

@@ -14,6 +14,7 @@
 #define VM_DEVICES_MAX 31u /* what one PCI bus holds beside its host bridge */
 #define VM_NAME_MAX 64u /* bytes including NUL; [A-Za-z0-9][A-Za-z0-9._-]* */
 #define VM_ID_MAX 32u /* device id, bytes including NUL; same alphabet */
+#define VM_RNG_SOURCE_DEFAULT "/dev/urandom" /* stands for getrandom() */
 #define VM_CMDLINE_MAX 4096u /* bytes including NUL; the kernel's own limit may be lower */
 
 enum device_type { /* the virtio device ids of VIRTIO 1.2 §5 */
@@ -31,15 +32,15 @@ enum vm_transport {
 };
 
 enum serial_mode {
-	SERIAL_OFF, /* the port exists, output is dropped, nobody types */
-	SERIAL_NULL, /* same as off for the guest; accepted for Cloud Hypervisor's users */
+	SERIAL_OFF, /* COM1: the port exists, output is dropped, nobody types; console: no device */
+	SERIAL_NULL, /* output is dropped, nobody types */
 	SERIAL_TTY, /* stdin and stdout */
 	SERIAL_PTY,
 	SERIAL_FILE, /* output only */
+	SERIAL_SOCKET, /* virtio console only */
 };
 
 struct blk_config {
-	char *path; /* warden only */
 	bool read_only;
 	bool direct; /* O_DIRECT */
 	uint32_t num_queues; /* 1..n_cpus */
@@ -47,11 +48,19 @@ struct blk_config {
 	char serial[21]; /* VIRTIO_BLK_T_GET_ID: up to 20 bytes */
 };
 
+struct console_config {
+	enum serial_mode mode; /* not off */
+	bool has_in, has_out; /* DEVICE_START: which fds come, in this order; a listener is last */
+	bool has_size; /* one of them is a terminal */
+};
+
 struct device_config {
 	enum device_type type;
 	char id[VM_ID_MAX];
+	char *path; /* warden only: image (blk), file or socket (console), source (rng) */
 	union {
 		struct blk_config blk;
+		struct console_config console;
 	};
 };
 
@@ -60,6 +69,7 @@ struct restart_policy {
 	uint32_t window_ms;
 	uint32_t backoff_ms;
 	uint32_t heartbeat_ms; /* 0: off */
+	bool standby; /* a successor of every device process is started ahead */
 };
 
 struct vm_config {

@@ -30,15 +30,18 @@ struct device_offer {
 	uint32_t queue_size_max; /* power of two <= DEVICE_QUEUE_SIZE_MAX */
 	uint32_t config_len;
 	uint8_t config[DEVICE_CONFIG_SPACE_MAX];
+	uint32_t state_size; /* bytes of device_state_area(), <= DEVICE_STATE_MAX; constant */
 	uint64_t file_size_max; /* RLIMIT_FSIZE, bytes */
 	int keep_fds[FDSET_MAX]; /* the fds that the device keeps open, any order */
 	uint32_t n_keep_fds;
+	uint32_t n_late_fds; /* so many more it may open once it serves, besides those of queues */
 };
 
 struct device_ops {
 	const char *name; /* "blk" */
 	enum device_type type;
 	const struct sandbox_profile *profile;
+	bool is_concurrent; /* works on many chains of a queue at once: see virtqueue_setup */
 
 	/*
 	 * Before the sandbox: take what it needs from @fds, say what it offers. On failure @text
@@ -65,6 +68,12 @@ struct device_ops {
 	 */
 	bool (*poll_is_useful)(const void *state);
 
+	/*
+	 * While spinning: look at what is ready outside the queues and do it. Return: was there
+	 * anything? NULL: there is nothing outside the queues, or it wakes us.
+	 */
+	bool (*look)(void *state);
+
 	/* The driver wrote to config space; NULL: nothing is writable. */
 	void (*config_written)(void *state, uint32_t offset, uint32_t len, const uint8_t *data);
 };
@@ -74,6 +83,16 @@ struct virtqueue *device_virtqueue(struct device *dev, uint32_t i);
 
 /** device_memory() - borrow guest memory */
 const struct guest_memory *device_memory(const struct device *dev);
+
+/**
+ * device_state_area() - borrow the offer.state_size bytes that survive this process; NULL if 0
+ *
+ * All zero in the first process and after every reset of the device, for which the device itself
+ * does nothing. A successor finds there what its predecessor wrote, which may have been taken
+ * over: hostile input, every word loaded once and checked. It may die between any two stores.
+ * Context: from ops->set_features on; before that it may still be cleared.
+ */
+void *device_state_area(struct device *dev);
 
 /** device_count() - add to one of the counters in the device page */
 void device_count(struct device *dev, enum device_counter c, uint64_t n);
@@ -96,6 +115,14 @@ bool device_is_polling(const struct device *dev);
 
 /** device_queue_broke() - virtqueue_pop() said BROKEN: log it and ask for a reset, once */
 void device_queue_broke(struct device *dev, uint32_t i);
+
+/**
+ * device_config_change() - [offset, offset + len) of config space is @data from now on
+ *
+ * The core shows it to the driver and tells it by a configuration change interrupt.
+ * Context: once it serves.
+ */
+void device_config_change(struct device *dev, uint32_t offset, uint32_t len, const void *data);
 
 /** device_fail() - the device cannot go on: tell the core, leave the loop, exit 1 */
 void device_fail(struct device *dev, const char *fmt, ...) printf_like(2, 3);

@@ -51,6 +51,16 @@ void device_fail(struct device *dev, const char *fmt, ...)
 	leave(dev, 1);
 }
 
+void device_config_change(struct device *dev, uint32_t offset, uint32_t len, const void *data)
+{
+	struct message m = { .type = MESSAGE_CONFIG_CHANGED };
+
+	m.config.offset = offset;
+	m.config.len = len;
+	memcpy(m.config.data, data, len);
+	device_send(dev, &m);
+}
+
 static void reply(struct device *dev, uint32_t seq, int result, uint64_t value)
 {
 	struct message m = {
@@ -97,6 +107,8 @@ static void finish_drain(struct device *dev)
 	if (d.type == MESSAGE_RESET) {
 		for (i = 0; i < dev->offer.n_queues; i++)
 			device_queue_disable(dev, i);
+		if (dev->offer.state_size > 0)
+			memset(device_state_area(dev), 0, dev->offer.state_size);
 		dev->run = DEVICE_RUN_IDLE;
 		dev->features = 0;
 	} else if (d.type == MESSAGE_DISABLE_QUEUE) {

@@ -7,6 +7,7 @@
  */
 #include <event2/event.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,10 +15,10 @@
 #include "device-procs/common/device_internal.h"
 #include "ipc/clock.h"
 #include "ipc/log.h"
+#include "ipc/resident.h"
 
-#define CHANNEL_FD 3
 #define START_DEADLINE_MS 10000u /* the warden wrote DEVICE_START before it gave the fd away */
-#define SETUP_DEADLINE_MS 60000u /* the core may have to populate all of guest RAM first */
+#define SETUP_SOON_MS 100u /* after that this process is a standby, and may wait for long */
 
 #define RING_FEATURES                                                                             \
 	(VIRTIO_F_INDIRECT_DESC_BIT | VIRTIO_F_EVENT_IDX_BIT | VIRTIO_F_VERSION_1_BIT)
@@ -54,11 +55,10 @@ static int send_message(struct device *dev, struct message *m)
 }
 
 /* Into dev->message. */
-static int receive(struct device *dev, enum message_type type, uint32_t timeout_ms,
+static int receive(struct device *dev, enum message_type type, uint64_t deadline_ms,
 		   struct fdset *ret_fds, struct start_failure *f)
 {
-	int r = channel_receive_wait(dev->channel, clock_now_ms() + timeout_ms, &dev->message,
-				     ret_fds);
+	int r = channel_receive_wait(dev->channel, deadline_ms, &dev->message, ret_fds);
 
 	if (r < 0)
 		return failed(f, r, "%s: %s", message_type_name(type), strerror(-r));
@@ -76,7 +76,7 @@ static int open_device(struct device *dev, struct start_failure *f)
 {
 	const struct message_device_start *start = &dev->message.device_start;
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
-	int r = receive(dev, MESSAGE_DEVICE_START, START_DEADLINE_MS, &fds, f);
+	int r = receive(dev, MESSAGE_DEVICE_START, clock_now_ms() + START_DEADLINE_MS, &fds, f);
 
 	if (r < 0)
 		return r;
@@ -91,8 +91,12 @@ static int open_device(struct device *dev, struct start_failure *f)
 					      LOG_LEVEL_DEBUG);
 	dev->sandbox = (struct sandbox_params){
 		.uid = start->uid, .gid = start->gid, .seccomp_log = start->seccomp_log,
-		.parent_pidfd = fdset_steal(&fds, start->n_fds), /* the last one: message.h */
+		.parent_pidfd = fdset_steal(&fds, start->n_fds), /* in the order of message.h */
 	};
+	if (start->has_root)
+		dev->sandbox.root_fd = fdset_steal(&fds, start->n_fds + 1);
+	if (start->has_network)
+		dev->sandbox.network_fd = fdset_steal(&fds, start->n_fds + 1 + start->has_root);
 	r = dev->ops->open(start, &fds, &dev->state, &dev->offer, f->text);
 	if (r < 0 && f->text[0] == '\0')
 		return failed(f, r, "%s", strerror(-r));
@@ -111,10 +115,21 @@ static int say_hello(struct device *dev, struct start_failure *f)
 	h->features = dev->features_offered;
 	h->n_queues = dev->offer.n_queues;
 	h->queue_size_max = dev->offer.queue_size_max;
+	h->state_size = dev->offer.state_size;
 	h->config_len = dev->offer.config_len;
 	memcpy(h->config, dev->offer.config, dev->offer.config_len);
 	r = send_message(dev, &dev->message);
 	return r < 0 ? failed(f, r, "HELLO: %s", strerror(-r)) : 0;
+}
+
+/* A standby waits as long as the VM lives, for which it should be small. */
+static int receive_setup(struct device *dev, struct fdset *ret_fds, struct start_failure *f)
+{
+	struct pollfd p = { .fd = channel_fd(dev->channel), .events = POLLIN };
+
+	if (poll(&p, 1, SETUP_SOON_MS) == 0)
+		resident_trim();
+	return receive(dev, MESSAGE_SETUP, UINT64_MAX, ret_fds, f); /* or the channel is closed */
 }
 
 static int map_memory(struct device *dev, struct start_failure *f)
@@ -122,14 +137,14 @@ static int map_memory(struct device *dev, struct start_failure *f)
 	cleanup_fdset struct fdset fds = FDSET_EMPTY, regions = FDSET_EMPTY;
 	const struct message_setup *setup = &dev->message.setup;
 	uint32_t i;
-	int r = receive(dev, MESSAGE_SETUP, SETUP_DEADLINE_MS, &fds, f);
+	int r = receive_setup(dev, &fds, f);
 
 	if (r < 0)
 		return r;
 	if (dev->message.generation != dev->generation ||
 	    setup->n_queues != dev->offer.n_queues)
 		return failed(f, -EPROTO, "SETUP: not for this device");
-	r = device_page_map(fds.fds[0], dev->offer.n_queues, &dev->page);
+	r = device_page_map(fds.fds[0], device_page_shape(dev), &dev->page);
 	if (r < 0)
 		return failed(f, r, "device page: %s", strerror(-r));
 	for (i = 0; i < setup->n_regions; i++) {
@@ -152,14 +167,18 @@ static int compare_int(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Only the channel, the warden's pidfd and the device's own fds live on. */
+/* Only the channel, what the sandbox is entered with and the device's own fds live on. */
 static int close_others(struct device *dev)
 {
-	int keep[FDSET_MAX + 2];
+	int keep[FDSET_MAX + 4];
 	size_t n = 0;
 
 	keep[n++] = channel_fd(dev->channel);
 	keep[n++] = dev->sandbox.parent_pidfd;
+	if (dev->sandbox.root_fd != 0)
+		keep[n++] = dev->sandbox.root_fd;
+	if (dev->sandbox.network_fd != 0)
+		keep[n++] = dev->sandbox.network_fd;
 	memcpy(keep + n, dev->offer.keep_fds, dev->offer.n_keep_fds * sizeof(keep[0]));
 	n += dev->offer.n_keep_fds;
 	qsort(keep, n, sizeof(keep[0]), compare_int);
@@ -167,7 +186,7 @@ static int close_others(struct device *dev)
 }
 
 /*
- * Everything that will ever be open is, but for two eventfds per queue. New fds take the lowest
+ * Everything that will ever be open is, but for two eventfds per queue and what the device says. New fds take the lowest
  * free number, so this limit allows exactly those, wherever the free numbers are.
  */
 static uint64_t fd_limit(const struct device *dev)
@@ -181,7 +200,7 @@ static uint64_t fd_limit(const struct device *dev)
 		n_open++;
 		highest = fd;
 	}
-	limit = n_open + 2ull * dev->offer.n_queues;
+	limit = n_open + dev->offer.n_late_fds + 2ull * dev->offer.n_queues;
 	return limit > (uint64_t)highest ? limit : (uint64_t)highest + 1;
 }
 
@@ -208,7 +227,7 @@ static int enter_sandbox(struct device *dev, struct start_failure *f)
 		return failed(f, r, "sandbox: fds: %s", strerror(-r));
 	params->file_size_max = dev->offer.file_size_max;
 	r = sandbox_enter(dev->ops->profile, params, &step);
-	params->parent_pidfd = fd_close(params->parent_pidfd);
+	sandbox_close_params(params);
 	return r < 0 ? failed(f, r, "sandbox: %s: %s", step, strerror(-r)) : 0;
 }
 
@@ -265,11 +284,11 @@ int device_main(const struct device_ops *ops)
 {
 	struct device dev = { .ops = ops };
 	struct start_failure f = { .text = "" };
-	int r = channel_new(CHANNEL_FD, &dev.channel);
+	int r = channel_new(DEVICE_CHANNEL_FD, &dev.channel);
 
 	if (r < 0) {
 		fprintf(stderr, "bulkhead-%s: started by the warden only: no channel on fd %d\n",
-			ops->name, CHANNEL_FD);
+			ops->name, DEVICE_CHANNEL_FD);
 		return 1;
 	}
 	r = start(&dev, &f);

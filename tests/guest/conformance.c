@@ -109,5 +109,7 @@ void conformance_run(void)
 	conformance_blk();
 	conformance_reset();
 	conformance_pci();
+	conformance_console();
+	conformance_rng();
 	tap_done();
 }

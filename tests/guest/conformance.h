@@ -36,3 +36,5 @@ void conformance_blk(void);
 void conformance_reset(void);
 void conformance_config(void);
 void conformance_pci(void);
+void conformance_console(void);
+void conformance_rng(void);

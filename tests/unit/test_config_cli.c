@@ -31,7 +31,11 @@ Test(config_cli, defaults)
 	cr_assert_eq(c.memory_size, 512ull << 20);
 	cr_assert_eq(c.serial, SERIAL_NULL);
 	cr_assert_eq(c.n_devices, 0);
-	cr_assert_eq(c.restart.max, 0);
+	cr_assert_eq(c.restart.max, 5);
+	cr_assert_eq(c.restart.window_ms, 60000);
+	cr_assert_eq(c.restart.backoff_ms, 100);
+	cr_assert_eq(c.restart.heartbeat_ms, 3000);
+	cr_assert(c.restart.standby);
 	cr_assert_null(c.run_dir);
 	vm_config_clear(&c);
 	cr_assert_eq(parse("--kernel k", true, &c, &f), 0);
@@ -48,7 +52,7 @@ Test(config_cli, everything)
 		      "--disk path=a,readonly=on,direct=on,num_queues=4,queue_size=1024,serial=S1 "
 		      "path=b --disk path=c,id=data --console off --serial file=log "
 		      "--transport mmio --name web-1 --run-dir /r "
-		      "--restart max=0,window=60s,backoff=100ms,heartbeat=0 "
+		      "--restart max=7,window=2m,backoff=50ms,heartbeat=0,standby=off "
 		      "--allow-weak-sandbox --seccomp log --log-file l -v -v",
 		      true, &c, &f);
 
@@ -60,7 +64,7 @@ Test(config_cli, everything)
 	cr_assert(c.memory_hugepages && c.memory_prefault);
 	cr_assert_eq(c.n_devices, 3);
 	cr_assert_str_eq(c.devices[0].id, "blk0");
-	cr_assert_str_eq(c.devices[0].blk.path, "a");
+	cr_assert_str_eq(c.devices[0].path, "a");
 	cr_assert(c.devices[0].blk.read_only && c.devices[0].blk.direct);
 	cr_assert_eq(c.devices[0].blk.num_queues, 4);
 	cr_assert_eq(c.devices[0].blk.queue_size, 1024);
@@ -73,8 +77,11 @@ Test(config_cli, everything)
 	cr_assert_str_eq(c.serial_path, "log");
 	cr_assert_str_eq(c.name, "web-1");
 	cr_assert_str_eq(c.run_dir, "/r");
-	cr_assert_eq(c.restart.window_ms, 60000);
-	cr_assert_eq(c.restart.backoff_ms, 100);
+	cr_assert_eq(c.restart.max, 7);
+	cr_assert_eq(c.restart.window_ms, 120000);
+	cr_assert_eq(c.restart.backoff_ms, 50);
+	cr_assert_eq(c.restart.heartbeat_ms, 0);
+	cr_assert_not(c.restart.standby);
 	cr_assert(c.allow_weak_sandbox && c.seccomp_log);
 	cr_assert_str_eq(c.log_file, "l");
 	cr_assert_eq(c.verbosity, 2);
@@ -125,26 +132,39 @@ Test(config_cli, refuses)
 		{ "--kernel k --disk path=a,num_queues=2",
 		  "--disk num_queues=2: more than the 1 vCPUs of --cpus boot" },
 		{ "--kernel k --disk path=a,id=x --disk path=b,id=x",
-		  "--disk id=x: given to two disks" },
+		  "--disk id=x: given to two devices" },
 		{ "--kernel k --disk path=a,id=blk1 --disk path=b",
-		  "--disk id=blk1: given to two disks" },
+		  "--disk id=blk1: given to two devices" },
 		{ "--kernel k --disk path=a,id=core", "--disk id=core: this id is reserved" },
 		{ "--serial teletype",
 		  "--serial teletype: must be off, null, tty, pty or file=FILE" },
 		{ "--serial file=", "--serial file: missing value" },
-		{ "--console tty", "--console tty: not supported yet, only off" },
+		{ "--serial socket=x",
+		  "--serial socket=x: must be off, null, tty, pty or file=FILE" },
+		{ "--serial nullx", "--serial nullx: must be off, null, tty, pty or file=FILE" },
+		{ "--console disk",
+		  "--console disk: must be off, null, tty, pty, file=FILE or socket=PATH" },
+		{ "--console file=", "--console file: missing value" },
+		{ "--console socket=", "--console socket: missing value" },
+		{ "--console pty --console pty", "--console: given twice" },
+		{ "--kernel k --serial tty --console tty",
+		  "--console tty: --serial tty has the terminal already" },
 		{ "--transport isa", "--transport isa: must be mmio or pci" },
 		{ "--seccomp off", "--seccomp off: must be true or log" },
 		{ "--name uids", "--name uids: this name is reserved" },
-		{ "--restart max=5",
-		  "--restart max=5: not supported yet, only max=0 (never restart)" },
-		{ "--restart max=0,heartbeat=3s",
-		  "--restart heartbeat: not supported yet, only heartbeat=0 (off)" },
+		{ "--restart window=0",
+		  "--restart window=0: with max above 0 a window is needed" },
+		{ "--restart max=1001", "--restart max=1001: must be 0 to 1000" },
 		{ "--restart window=60", "--restart window=60: not a duration (a number, then one "
 					 "of ms, s, m)" },
 		{ "--net tap=t", "--net: not supported yet" },
 		{ "--vsock cid=3", "--vsock: not supported yet" },
-		{ "--rng src=/dev/urandom", "--rng: not supported yet" },
+		{ "--kernel k --rng --rng", "--rng: given twice" },
+		{ "--rng src=", "--rng src: missing value" },
+		{ "--rng source=a", "--rng source: unknown key" },
+		{ "--rng src=a,iommu=on", "--rng iommu=on: not supported yet" },
+		{ "--kernel k --disk path=a,id=rng --rng",
+		  "--rng id=rng: given to two devices" },
 		{ "--config x", "--config: not supported yet" },
 		{ "--api-socket x", "--api-socket: not supported yet" },
 	};
@@ -174,6 +194,58 @@ Test(config_cli, cmdline_length)
 	cr_assert_eq(config_cli_parse(5, argv, false, &c, &f), FAILED);
 	cr_assert_str_eq(f.text, "--cmdline: 4096 characters, at most 4095 fit");
 	vm_config_clear(&c);
+}
+
+Test(config_cli, devices_come_into_slot_order)
+{
+	struct vm_config c = { 0 };
+	struct failure f;
+
+	cr_assert_eq(parse("--rng --disk path=a --kernel k --console pty --disk path=b", false, &c, &f), 0);
+	cr_assert_eq(c.n_devices, 4);
+	cr_assert_str_eq(c.devices[0].path, "a");
+	cr_assert_str_eq(c.devices[1].id, "blk1");
+	cr_assert_eq(c.devices[2].type, DEVICE_TYPE_CONSOLE);
+	cr_assert_eq(c.devices[3].type, DEVICE_TYPE_RNG);
+	cr_assert_str_eq(c.devices[3].id, "rng");
+	cr_assert_str_eq(c.devices[3].path, "/dev/urandom");
+	vm_config_clear(&c);
+	cr_assert_eq(parse("--kernel k --rng src=/dev/hwrng,id=r1", false, &c, &f), 0);
+	cr_assert_str_eq(c.devices[0].path, "/dev/hwrng");
+	cr_assert_str_eq(c.devices[0].id, "r1");
+	vm_config_clear(&c);
+}
+
+Test(config_cli, console)
+{
+	static const struct {
+		const char *args;
+		enum serial_mode console, serial;
+		const char *path;
+	} rows[] = {
+		{ "--kernel k --console null", SERIAL_NULL, SERIAL_TTY, NULL },
+		{ "--kernel k --console tty", SERIAL_TTY, SERIAL_NULL, NULL },
+		{ "--kernel k --console pty --serial off", SERIAL_PTY, SERIAL_OFF, NULL },
+		{ "--kernel k --console file=/f", SERIAL_FILE, SERIAL_TTY, "/f" },
+		{ "--kernel k --console socket=/s", SERIAL_SOCKET, SERIAL_TTY, "/s" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct vm_config c = { 0 };
+		struct failure f = { 0 };
+
+		cr_assert_eq(parse(rows[i].args, true, &c, &f), 0, "%s", f.text);
+		cr_assert_eq(c.n_devices, 1);
+		cr_expect_eq(c.devices[0].type, DEVICE_TYPE_CONSOLE);
+		cr_expect_str_eq(c.devices[0].id, "console");
+		cr_expect_eq(c.devices[0].console.mode, rows[i].console);
+		cr_expect_eq(c.serial, rows[i].serial);
+		if (rows[i].path)
+			cr_expect_str_eq(c.devices[0].path, rows[i].path);
+		else
+			cr_expect_null(c.devices[0].path);
+		vm_config_clear(&c);
+	}
 }
 
 /* Do @n disks fit? */

@@ -45,6 +45,8 @@ const char *device_hello_check(const struct message_hello *hello, enum device_ty
 	if (hello->config_len > DEVICE_CONFIG_SPACE_MAX ||
 	    hello->config_writable_len > hello->config_len)
 		return "HELLO: config space out of range";
+	if (hello->state_size > DEVICE_STATE_MAX)
+		return "HELLO: state out of range";
 	return NULL;
 }
 
@@ -56,6 +58,7 @@ static bool is_same_device(const struct device_link *link, const struct message_
 	return device_hello_features(hello->features) == link->features &&
 	       hello->n_queues == link->n_queues &&
 	       hello->queue_size_max == link->queue_size_max &&
+	       hello->state_size == link->state_size &&
 	       hello->config_len == link->config.len &&
 	       memcmp(writable, link->config.writable, sizeof(writable)) == 0;
 }
@@ -63,18 +66,20 @@ static bool is_same_device(const struct device_link *link, const struct message_
 /* Takes what the first HELLO says; the device page is sized by it, after the check. */
 static int identify(struct device_link *link, const struct message_hello *hello)
 {
-	int r = device_page_create(hello->n_queues, &link->page, &link->page_fd);
+	struct device_page_shape shape = { hello->n_queues, hello->state_size };
+	int r = device_page_create(shape, &link->page, &link->page_fd);
 
 	if (r != 0)
 		return r;
 	link->features = device_hello_features(hello->features);
 	link->n_queues = hello->n_queues;
+	link->state_size = hello->state_size;
 	link->queue_size_max = hello->queue_size_max;
 	link->identified = true;
 	return 0;
 }
 
-static int send_setup(struct device_link *link)
+void link_send_setup(struct device_link *link)
 {
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
 	struct message m = link_message(link, MESSAGE_SETUP);
@@ -90,9 +95,10 @@ static int send_setup(struct device_link *link)
 	}
 	if (r != 0) {
 		link_fail(link, "SETUP: %s", strerror(-r));
-		return DEVICE_LINK_GONE;
+		return;
 	}
-	return link_send(link, &m, &fds);
+	if (link_send(link, &m, &fds) == 0)
+		link->phase = LINK_WAIT_READY;
 }
 
 int link_on_hello(void *ctx, const struct message *m, struct fdset *fds)
@@ -115,9 +121,16 @@ int link_on_hello(void *ctx, const struct message *m, struct fdset *fds)
 		return 0;
 	}
 	link_config_adopt(link, &m->hello);
-	__atomic_store_n(&link->page->header.generation, link->generation, __ATOMIC_RELEASE);
-	if (send_setup(link) == 0)
-		link->phase = LINK_WAIT_READY;
+	if (!link->is_candidate)
+		__atomic_store_n(&link->page->header.generation, link->generation,
+				 __ATOMIC_RELEASE);
+	if (!link->is_held) {
+		link_send_setup(link);
+		return 0;
+	}
+	link->phase = LINK_HELD;
+	link_set_deadline(link, 0);
+	link_raise(link, LINK_PENDING_READY);
 	return 0;
 }
 
@@ -128,7 +141,12 @@ int link_on_ready(void *ctx, const struct message *m, struct fdset *fds)
 	(void)m;
 	(void)fds;
 	link_set_deadline(link, 0);
-	link_resume_begin(link);
+	if (link->is_candidate) {
+		link->phase = LINK_READY;
+		link_raise(link, LINK_PENDING_READY);
+	} else {
+		link_resume_begin(link);
+	}
 	return 0;
 }
 

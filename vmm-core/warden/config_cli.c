@@ -13,21 +13,23 @@
 #include <sys/types.h>
 
 #include "vmm-core/machine/layout.h"
+#include "vmm-core/warden/config_device.h"
 #include "vmm-core/warden/config_value.h"
+#include "vmm-core/warden/restart_policy.h"
 
 #define CONFIG_MEMORY_DEFAULT (512ull << 20)
-#define CONFIG_QUEUE_SIZE_DEFAULT 128u
 #define CONFIG_HUGE_PAGE_SIZE (2ull << 20)
 
 struct cli {
 	struct vm_config *config;
-	bool seen_serial;
+	bool seen_serial, has_console_tty;
 	struct failure *f;
 };
 
 enum cli_kind {
 	CLI_FLAG, /* takes no value; may be repeated */
 	CLI_ONE, /* takes one value, given once */
+	CLI_MAYBE, /* takes one value or none, given once */
 	CLI_LIST, /* takes one or more values, may be repeated */
 	CLI_UNSUPPORTED,
 };
@@ -96,76 +98,24 @@ static int cli_set_memory(struct cli *cli, const struct cli_option *option, cons
 	return 0;
 }
 
-static int cli_set_disk(struct cli *cli, const struct cli_option *option, const char *value)
+static int cli_add_device(struct cli *cli, const struct cli_option *option, const char *value)
 {
-	static const struct config_key keys[] = {
-		{ "path", CONFIG_KEY_STRING, offsetof(struct device_config, blk.path), 0, 0, true },
-		{ "readonly", CONFIG_KEY_BOOL, offsetof(struct device_config, blk.read_only), 0, 0,
-		  false },
-		{ "direct", CONFIG_KEY_BOOL, offsetof(struct device_config, blk.direct), 0, 0,
-		  false },
-		{ "num_queues", CONFIG_KEY_NUMBER, offsetof(struct device_config, blk.num_queues),
-		  1, VM_CPUS_MAX, false },
-		{ "queue_size", CONFIG_KEY_POWER, offsetof(struct device_config, blk.queue_size),
-		  2, 1024, false },
-		{ "serial", CONFIG_KEY_TEXT, offsetof(struct device_config, blk.serial), 0,
-		  sizeof(((struct blk_config *)0)->serial), false },
-		{ "id", CONFIG_KEY_NAME, offsetof(struct device_config, id), 0, VM_ID_MAX, false },
-		{ "iommu", CONFIG_KEY_UNSUPPORTED, 0, 0, 0, false },
-		{ 0 },
-	};
-	struct device_config *disk;
-
-	if (cli->config->n_devices == VM_DEVICES_MAX)
-		return failure_set(cli->f, STATUS_USAGE, "%s: at most %u devices fit in one VM",
-				   option->name, VM_DEVICES_MAX);
-	disk = &cli->config->devices[cli->config->n_devices++];
-	disk->type = DEVICE_TYPE_BLK;
-	disk->blk.num_queues = 1;
-	disk->blk.queue_size = CONFIG_QUEUE_SIZE_DEFAULT;
-	return config_keys_parse(option->name, value, keys, disk, cli->f);
+	return config_device_add(cli->config, option->name, value, cli->f);
 }
 
 static int cli_set_console(struct cli *cli, const struct cli_option *option, const char *value)
 {
 	if (strcmp(value, "off") == 0)
 		return 0;
-	if (strcmp(value, "null") == 0 || strcmp(value, "tty") == 0 ||
-	    strcmp(value, "pty") == 0 || strncmp(value, "file=", 5) == 0)
-		return failure_set(cli->f, STATUS_USAGE, "%s %s: not supported yet, only off",
-				   option->name, value);
-	return failure_set(cli->f, STATUS_USAGE, "%s %s: must be off, null, tty, pty or file=FILE",
-			   option->name, value);
+	cli->has_console_tty = strcmp(value, "tty") == 0;
+	return cli_add_device(cli, option, value);
 }
 
 static int cli_set_serial(struct cli *cli, const struct cli_option *option, const char *value)
 {
-	static const struct {
-		const char *name;
-		enum serial_mode mode;
-	} modes[] = {
-		{ "off", SERIAL_OFF },
-		{ "null", SERIAL_NULL },
-		{ "tty", SERIAL_TTY },
-		{ "pty", SERIAL_PTY },
-	};
-
 	cli->seen_serial = true;
-	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
-		if (strcmp(value, modes[i].name) == 0) {
-			cli->config->serial = modes[i].mode;
-			return 0;
-		}
-	}
-	if (strncmp(value, "file=", 5) != 0)
-		return failure_set(cli->f, STATUS_USAGE,
-				   "%s %s: must be off, null, tty, pty or file=FILE", option->name,
-				   value);
-	if (value[5] == '\0')
-		return failure_set(cli->f, STATUS_USAGE, "%s file: missing value", option->name);
-	cli->config->serial = SERIAL_FILE;
-	cli->config->serial_path = strdup(value + 5);
-	return cli->config->serial_path == NULL ? -ENOMEM : 0;
+	return config_serial_parse(option->name, value, false, &cli->config->serial,
+				   &cli->config->serial_path, cli->f);
 }
 
 static int cli_set_transport(struct cli *cli, const struct cli_option *option, const char *value)
@@ -194,33 +144,34 @@ static int cli_set_name(struct cli *cli, const struct cli_option *option, const 
 	return 0;
 }
 
-/* The whole policy is parsed, but only "never restart" exists. */
+static const struct restart_policy config_restart_default = {
+	.max = 5, .window_ms = 60000, .backoff_ms = 100, .heartbeat_ms = 3000,
+	.standby = true,
+};
+
 static int cli_set_restart(struct cli *cli, const struct cli_option *option, const char *value)
 {
 	static const struct config_key keys[] = {
-		{ "max", CONFIG_KEY_NUMBER, offsetof(struct restart_policy, max), 0, 1000, false },
+		{ "max", CONFIG_KEY_NUMBER, offsetof(struct restart_policy, max), 0, RESTART_MAX,
+		  false },
 		{ "window", CONFIG_KEY_DURATION, offsetof(struct restart_policy, window_ms), 0, 0,
 		  false },
 		{ "backoff", CONFIG_KEY_DURATION, offsetof(struct restart_policy, backoff_ms), 0,
 		  0, false },
 		{ "heartbeat", CONFIG_KEY_DURATION, offsetof(struct restart_policy, heartbeat_ms),
 		  0, 0, false },
+		{ "standby", CONFIG_KEY_BOOL, offsetof(struct restart_policy, standby), 0, 0,
+		  false },
 		{ 0 },
 	};
 	struct restart_policy *policy = &cli->config->restart;
 	int r = config_keys_parse(option->name, value, keys, policy, cli->f);
 
-	if (r != 0)
-		return r;
-	if (policy->max != 0)
+	if (r == 0 && policy->max > 0 && policy->window_ms == 0)
 		return failure_set(cli->f, STATUS_USAGE,
-				   "%s max=%u: not supported yet, only max=0 (never restart)",
-				   option->name, policy->max);
-	if (policy->heartbeat_ms != 0)
-		return failure_set(cli->f, STATUS_USAGE,
-				   "%s heartbeat: not supported yet, only heartbeat=0 (off)",
+				   "%s window=0: with max above 0 a window is needed",
 				   option->name);
-	return 0;
+	return r;
 }
 
 static int cli_set_weak(struct cli *cli, const struct cli_option *option, const char *value)
@@ -257,7 +208,8 @@ static const struct cli_option cli_options[] = {
 	{ "--cmdline", CLI_ONE, cli_set_cmdline, 0 },
 	{ "--cpus", CLI_ONE, cli_set_cpus, 0 },
 	{ "--memory", CLI_ONE, cli_set_memory, 0 },
-	{ "--disk", CLI_LIST, cli_set_disk, 0 },
+	{ "--disk", CLI_LIST, cli_add_device, 0 },
+	{ "--rng", CLI_MAYBE, cli_add_device, 0 },
 	{ "--console", CLI_ONE, cli_set_console, 0 },
 	{ "--serial", CLI_ONE, cli_set_serial, 0 },
 	{ "--transport", CLI_ONE, cli_set_transport, 0 },
@@ -270,7 +222,6 @@ static const struct cli_option cli_options[] = {
 	{ "-v", CLI_FLAG, cli_set_verbose, 0 },
 	{ "--net", CLI_UNSUPPORTED, NULL, 0 },
 	{ "--vsock", CLI_UNSUPPORTED, NULL, 0 },
-	{ "--rng", CLI_UNSUPPORTED, NULL, 0 },
 	{ "--config", CLI_UNSUPPORTED, NULL, 0 },
 	{ "--api-socket", CLI_UNSUPPORTED, NULL, 0 },
 };
@@ -308,26 +259,19 @@ static int cli_apply(struct cli *cli, int argc, char *const argv[], int *at, uin
 			return failure_set(cli->f, STATUS_USAGE, "%s: takes no value", o->name);
 		return o->set(cli, o, NULL);
 	}
-	if (o->kind == CLI_ONE && (*seen & (1ull << (o - cli_options))))
+	if ((o->kind == CLI_ONE || o->kind == CLI_MAYBE) && (*seen & (1ull << (o - cli_options))))
 		return failure_set(cli->f, STATUS_USAGE, "%s: given twice", o->name);
 	*seen |= 1ull << (o - cli_options);
 	if (value == NULL && *at < argc && strncmp(argv[*at], "--", 2) != 0)
 		value = argv[(*at)++];
+	if (value == NULL && o->kind == CLI_MAYBE)
+		return o->set(cli, o, "");
 	if (value == NULL || (*value == '\0' && o->set != cli_set_cmdline))
 		return failure_set(cli->f, STATUS_USAGE, "%s: missing value", o->name);
 	r = o->set(cli, o, value);
 	while (r == 0 && o->kind == CLI_LIST && *at < argc && argv[*at][0] != '-')
 		r = o->set(cli, o, argv[(*at)++]);
 	return r;
-}
-
-/* Default ids are blk0, blk1, … by position among the disks. */
-static void cli_name_devices(struct vm_config *config)
-{
-	for (uint32_t i = 0; i < config->n_devices; i++) {
-		if (config->devices[i].id[0] == '\0')
-			(void)snprintf(config->devices[i].id, VM_ID_MAX, "blk%u", i);
-	}
 }
 
 /* What involves more than one option. */
@@ -337,29 +281,14 @@ static int cli_check(struct cli *cli)
 
 	if (config->kernel == NULL)
 		return failure_set(cli->f, STATUS_USAGE, "--kernel: required");
-	cli_name_devices(config);
+	if (config->serial == SERIAL_TTY && cli->has_console_tty)
+		return failure_set(cli->f, STATUS_USAGE,
+				   "--console tty: --serial tty has the terminal already");
 	if (config->transport == VM_TRANSPORT_MMIO && config->n_devices > LAYOUT_VIRTIO_MMIO_SLOTS)
 		return failure_set(cli->f, STATUS_USAGE,
 				   "--transport mmio: at most %u devices fit, not %u",
 				   LAYOUT_VIRTIO_MMIO_SLOTS, config->n_devices);
-	for (uint32_t i = 0; i < config->n_devices; i++) {
-		const struct device_config *d = &config->devices[i];
-
-		if (strcmp(d->id, "core") == 0 || strcmp(d->id, "warden") == 0)
-			return failure_set(cli->f, STATUS_USAGE, "--disk id=%s: this id is reserved",
-					   d->id);
-		if (d->blk.num_queues > config->n_cpus)
-			return failure_set(cli->f, STATUS_USAGE,
-					   "--disk num_queues=%u: more than the %u vCPUs of "
-					   "--cpus boot",
-					   d->blk.num_queues, config->n_cpus);
-		for (uint32_t j = 0; j < i; j++) {
-			if (strcmp(d->id, config->devices[j].id) == 0)
-				return failure_set(cli->f, STATUS_USAGE,
-						   "--disk id=%s: given to two disks", d->id);
-		}
-	}
-	return 0;
+	return config_devices_finish(config, cli->f);
 }
 
 int config_cli_parse(int argc, char *const argv[], bool stdin_is_terminal, struct vm_config *ret,
@@ -373,6 +302,7 @@ int config_cli_parse(int argc, char *const argv[], bool stdin_is_terminal, struc
 	(void)snprintf(ret->name, sizeof(ret->name), "vm-%d", (int)getpid());
 	ret->n_cpus = 1;
 	ret->memory_size = CONFIG_MEMORY_DEFAULT;
+	ret->restart = config_restart_default;
 	while (r == 0 && at < argc) {
 		if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0)
 			return CONFIG_CLI_HELP;
@@ -383,7 +313,7 @@ int config_cli_parse(int argc, char *const argv[], bool stdin_is_terminal, struc
 	if (r != 0)
 		return r;
 	if (!cli.seen_serial)
-		ret->serial = stdin_is_terminal ? SERIAL_TTY : SERIAL_NULL;
+		ret->serial = stdin_is_terminal && !cli.has_console_tty ? SERIAL_TTY : SERIAL_NULL;
 	return cli_check(&cli);
 }
 

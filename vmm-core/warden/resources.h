@@ -12,6 +12,7 @@
 
 #include <stdint.h>
 
+#include "ipc/fdset.h"
 #include "ipc/vm_config.h"
 #include "vmm-core/warden/failure.h"
 
@@ -21,14 +22,21 @@ struct resources {
 	int kvm_fd;
 	int kernel_fd;
 	int initramfs_fd; /* -1: none */
-	int disk_fds[VM_DEVICES_MAX]; /* by slot; carries the image's OFD lock */
+	/*
+	 * By slot, what DEVICE_START hands over, in this order. Kept for the device's next process:
+	 *	blk	the image, with its OFD lock
+	 *	console	none: they are in struct chardev, with the mode of the terminal
+	 *	rng	the source; none when it is the kernel's own, getrandom()
+	 */
+	struct fdset device_fds[VM_DEVICES_MAX];
 };
 
 /** resources_init() - everything -1 */
 void resources_init(struct resources *res);
 
 /**
- * resources_open() - open and check /dev/kvm, kernel, initramfs and all disks, lock the images
+ * resources_open() - open and check /dev/kvm, kernel, initramfs and what devices use, lock
+ * images
  *
  * An image that is locked is tried again for RESOURCES_LOCK_WAIT_MS: the ring of a killed VM
  * keeps it locked for some tens of milliseconds.

@@ -3,6 +3,7 @@
 #include "vmm-core/warden/spawn.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -99,7 +100,6 @@ void spawner_done(struct spawner *spawner)
 	spawner->null_fd = fd_close(spawner->null_fd);
 	spawner->stderr_fd = fd_close(spawner->stderr_fd);
 	spawner->warden_fd = fd_close(spawner->warden_fd);
-	spawner->netns_fd = fd_close(spawner->netns_fd);
 }
 
 int spawner_check(const struct spawner *spawner, const char *role, struct failure *f)
@@ -120,6 +120,8 @@ struct spawn_plan {
 	const char *path;
 	char *const *argv;
 	int channel_fd; /* >= SPAWN_FD_MIN, like all fds of the spawner */
+	int ring_fd; /* likewise, or -1 */
+	int program_fd; /* likewise; -1: path */
 };
 
 /* In the child. A copy of the warden's memory, one thread, so anything but the heap may be used. */
@@ -137,33 +139,29 @@ static int spawn_child(const struct spawn_plan *plan)
 		(void)sigaction(i, &act, NULL);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	if (s->netns_fd >= 0 && setns(s->netns_fd, CLONE_NEWNET) < 0)
-		return errno;
 	if (chdir("/") < 0)
 		return errno;
 	if (dup2(s->null_fd, 0) < 0 || dup2(s->null_fd, 1) < 0 || dup2(s->stderr_fd, 2) < 0 ||
-	    dup2(plan->channel_fd, SPAWN_CHANNEL_FD) < 0)
+	    dup2(plan->channel_fd, DEVICE_CHANNEL_FD) < 0)
 		return errno;
-	if (syscall(SYS_close_range, SPAWN_CHANNEL_FD + 1, ~0u, 0) < 0)
+	if (plan->ring_fd >= 0 && dup2(plan->ring_fd, DEVICE_RING_FD) < 0)
 		return errno;
-	(void)execve(plan->path, plan->argv, env);
+	/* At exec, so that a program given as a descriptor is still there. */
+	if (syscall(SYS_close_range, DEVICE_CHANNEL_FD + (plan->ring_fd >= 0) + 1, ~0u,
+		    CLOSE_RANGE_CLOEXEC) < 0)
+		return errno;
+	if (plan->program_fd >= 0)
+		(void)execveat(plan->program_fd, "", plan->argv, env, AT_EMPTY_PATH);
+	else
+		(void)execve(plan->path, plan->argv, env);
 	return errno;
 }
 
-static uint64_t spawn_netns_flag(const struct spawner *spawner)
-{
-	return spawner->netns_fd < 0 && !spawner->skips_netns ? CLONE_NEWNET : 0;
-}
-
-/*
- * The first child gets a new network namespace, the others join it: one per VM costs less than
- * one per process, and none of them may make a socket anyway.
- */
-static int spawn_fork(struct spawner *spawner, const struct spawn_plan *plan, struct spawned *ret)
+static int spawn_fork(const struct spawn_plan *plan, struct spawned *ret)
 {
 	int pidfd = -1;
 	struct clone_args args = {
-		.flags = CLONE_PIDFD | CLONE_NEWPID | spawn_netns_flag(spawner),
+		.flags = CLONE_PIDFD | CLONE_NEWPID,
 		.pidfd = (uint64_t)(uintptr_t)&pidfd,
 		.exit_signal = SIGCHLD,
 	};
@@ -175,34 +173,35 @@ static int spawn_fork(struct spawner *spawner, const struct spawn_plan *plan, st
 		int e = spawn_child(plan);
 
 		(void)dprintf(2, "bulkhead: %s: %s\n", plan->path, strerror(e));
-		_exit(127);
+		_exit(SPAWN_EXIT_EXEC);
 	}
 	*ret = (struct spawned){ .pid = (pid_t)pid, .pidfd = pidfd };
 	return 0;
 }
 
-/* Keep the network namespace that the first child was born in. */
-static int spawn_keep_netns(struct spawner *spawner, pid_t pid)
+/* A duplicate above every number that dup2() fills; -1 stays -1. */
+static int spawn_lift(int fd, int *ret)
 {
-	char path[64];
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-	spawner->netns_fd = open(path, O_RDONLY | O_CLOEXEC);
-	return spawner->netns_fd < 0 ? -errno : 0;
+	if (fd < 0)
+		return 0;
+	*ret = spawn_fd_above(fd);
+	return *ret < 0 ? *ret : 0;
 }
 
-int spawn(struct spawner *spawner, const char *role, const char *title, int channel_fd,
-	  struct spawned *ret)
+int spawn(const struct spawner *spawner, const struct spawn_what *what, struct spawned *ret)
 {
-	cleanup_fd int given_fd = channel_fd;
-	cleanup_fd int high_fd = spawn_fd_above(given_fd);
+	cleanup_fd int given_fd = what->channel_fd;
+	cleanup_fd int channel_fd = -1, ring_fd = -1, program_fd = -1;
 	cleanup_free char *path = NULL, *name = NULL;
-	struct spawned child;
-	int r;
+	int r = spawn_lift(given_fd, &channel_fd);
 
-	if (high_fd < 0)
-		return high_fd;
-	if (asprintf(&name, "bulkhead-%s", role) < 0) {
+	if (r == 0)
+		r = spawn_lift(what->ring_fd, &ring_fd);
+	if (r == 0)
+		r = spawn_lift(what->program_fd, &program_fd);
+	if (r < 0)
+		return r;
+	if (asprintf(&name, "bulkhead-%s", what->role) < 0) {
 		name = NULL;
 		return -ENOMEM;
 	}
@@ -210,23 +209,11 @@ int spawn(struct spawner *spawner, const char *role, const char *title, int chan
 		path = NULL;
 		return -ENOMEM;
 	}
-	char *const argv[] = { name, (char *)title, NULL };
+	char *const argv[] = { name, (char *)what->title, NULL };
 	const struct spawn_plan plan = {
-		.spawner = spawner, .path = path, .argv = argv, .channel_fd = high_fd
+		.spawner = spawner, .path = path, .argv = argv, .program_fd = program_fd,
+		.channel_fd = channel_fd, .ring_fd = ring_fd,
 	};
 
-	r = spawn_fork(spawner, &plan, &child);
-	if (r < 0)
-		return r;
-	if (spawn_netns_flag(spawner) != 0) {
-		r = spawn_keep_netns(spawner, child.pid);
-		if (r < 0) {
-			(void)syscall(SYS_pidfd_send_signal, child.pidfd, SIGKILL, NULL, 0);
-			(void)waitpid(child.pid, NULL, 0);
-			(void)fd_close(child.pidfd);
-			return r;
-		}
-	}
-	*ret = child;
-	return 0;
+	return spawn_fork(&plan, ret);
 }

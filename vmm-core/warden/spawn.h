@@ -5,10 +5,11 @@
  *	fd 0, 1		/dev/null
  *	fd 2		stderr or the log file of the warden
  *	fd 3		the child's channel
+ *	fd 4		its io_uring (fence.h), of those that have one
  *	environment	empty
  *	argv		PROGRAM, VM/ID
- *	namespaces	its own pid namespace (unshare would not move the caller); the VM's one empty
- *			network namespace. The rest the child makes itself, once it has opened and
+ *	namespaces	its own pid namespace (unshare would not move the caller). The rest the child
+ *			joins (namespaces.h) or makes itself, once it has opened and
  *			mapped what it was given
  *	signals		default dispositions, empty mask; a session of its own, so that Ctrl-C on
  *			the terminal reaches the warden alone
@@ -18,10 +19,10 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "ipc/vm_config.h"
+#include "ipc/message.h"
 #include "vmm-core/warden/failure.h"
 
-#define SPAWN_CHANNEL_FD 3
+#define SPAWN_EXIT_EXEC 127
 
 /* What all children of one VM share. */
 struct spawner {
@@ -29,12 +30,10 @@ struct spawner {
 	int null_fd;
 	int stderr_fd; /* a duplicate of ours, or of the log file */
 	int warden_fd; /* pidfd of the warden, sent to every child with its start message */
-	int netns_fd; /* -1 until a child was born in a new one */
-	bool skips_netns; /* the next child stays in ours for now: it gets netns_fd by message */
 };
 
 #define SPAWNER_INIT                                                                              \
-	((struct spawner){ .null_fd = -1, .stderr_fd = -1, .warden_fd = -1, .netns_fd = -1 })
+	((struct spawner){ .null_fd = -1, .stderr_fd = -1, .warden_fd = -1 })
 
 struct spawned {
 	pid_t pid;
@@ -54,13 +53,19 @@ void spawner_done(struct spawner *spawner);
 /** spawner_check() - is the program "bulkhead-@role" there and executable? Return: 0; FAILED */
 int must_check spawner_check(const struct spawner *spawner, const char *role, struct failure *f);
 
+/* What to start. */
+struct spawn_what {
+	const char *role; /* "bulkhead-ROLE" */
+	const char *title; /* argv[1], what ps shows */
+	int channel_fd; /* the child's end; taken (closed by spawn()), also on failure */
+	int ring_fd; /* becomes fd DEVICE_RING_FD; borrowed; -1: none */
+	int program_fd; /* another program than the installed one; borrowed; -1: none */
+};
+
 /**
- * spawn() - start "bulkhead-@role"
- * @channel_fd: the child's end; taken (closed here), also on failure
- * @title: argv[1], what ps shows
+ * spawn() - start a program
  *
- * An exec that fails shows as exit status 127 and a line on the child's stderr.
+ * An exec that fails shows as exit status SPAWN_EXIT_EXEC and a line on the child's stderr.
  * Return: 0; -errno.
  */
-int must_check spawn(struct spawner *spawner, const char *role, const char *title, int channel_fd,
-		     struct spawned *ret);
+int must_check spawn(const struct spawner *spawner, const struct spawn_what *what, struct spawned *ret);

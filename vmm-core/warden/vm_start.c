@@ -2,7 +2,9 @@
 /*
  * Starting the processes of a VM. Runs in the warden, once.
  *
- * All children are forked before anything is sent, so that they load side by side.
+ * Everything side by side: the core, which has most to do, is started first and told at once what
+ * it needs to make the VM; then the devices are started, which load meanwhile; then the namespaces
+ * that a thread has been making are handed out.
  */
 #include "vmm-core/warden/vm.h"
 
@@ -12,11 +14,11 @@
 
 #define TITLE_MAX (VM_NAME_MAX + VM_ID_MAX)
 
-/* Spawn @child; *ret_end is the other end of its channel. */
-static int vm_spawn(struct vm *vm, struct child *child, int *ret_end)
+int vm_spawn(struct vm *vm, struct child *child, int program_fd, int *ret_end)
 {
 	cleanup_fd int child_end = -1, our_end = -1;
 	struct spawned spawned;
+	struct spawn_what what;
 	char title[TITLE_MAX];
 	int r;
 
@@ -24,7 +26,15 @@ static int vm_spawn(struct vm *vm, struct child *child, int *ret_end)
 	if (r < 0)
 		return r;
 	(void)snprintf(title, sizeof(title), "%s/%s", vm->config->name, child->name);
-	r = spawn(&vm->spawner, child->role, title, fd_steal(&child_end), &spawned);
+	if (child != &vm->core)
+		r = fence_open(&vm->config->devices[child->slot], &child->fence);
+	if (r < 0)
+		return r;
+	what = (struct spawn_what){
+		.role = child->role, .title = title, .channel_fd = fd_steal(&child_end),
+		.ring_fd = child->fence.ring_fd, .program_fd = program_fd,
+	};
+	r = spawn(&vm->spawner, &what, &spawned);
 	if (r < 0)
 		return r;
 	child->pid = spawned.pid;
@@ -61,8 +71,8 @@ static int vm_send_core_start(struct vm *vm)
 	};
 	const int order[] = {
 		vm->resources.kvm_fd,	 vm->resources.kernel_fd,    vm->uids.fd,
-		vm->spawner.warden_fd,	 vm->spawner.netns_fd,	     vm->resources.initramfs_fd,
-		vm->serial.in_fd,	 vm->serial.out_fd,
+		vm->spawner.warden_fd,	 vm->resources.initramfs_fd, vm->serial.in_fd,
+		vm->serial.out_fd,
 	};
 
 	/* Host paths stay here. */
@@ -72,7 +82,7 @@ static int vm_send_core_start(struct vm *vm)
 	m.core_start.config.serial_path = NULL;
 	m.core_start.config.log_file = NULL;
 	for (uint32_t i = 0; i < vm->config->n_devices; i++)
-		m.core_start.config.devices[i].blk.path = NULL;
+		m.core_start.config.devices[i].path = NULL;
 	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
 		int r = vm_add_fd(&fds, order[i]);
 
@@ -83,8 +93,34 @@ static int vm_send_core_start(struct vm *vm)
 	return 0;
 }
 
-/* DEVICE_START into the device's channel, through the end that the core will own. */
-static int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
+/* The ends of the console that there are, in the order of its message. */
+static int vm_describe_console(const struct vm *vm, struct console_config *c, struct fdset *fds)
+{
+	const struct chardev *from = &vm->console;
+	int r = vm_add_fd(fds, from->in_fd);
+
+	c->has_in = from->in_fd >= 0;
+	c->has_out = from->out_fd >= 0;
+	c->has_size = from->has_size;
+	if (r == 0)
+		r = vm_add_fd(fds, from->out_fd);
+	return r == 0 ? vm_add_fd(fds, from->listen_fd) : r;
+}
+
+static int vm_send_namespaces(struct vm *vm)
+{
+	static const struct message m = { .type = MESSAGE_NAMESPACES };
+	cleanup_fdset struct fdset fds = FDSET_EMPTY;
+	int r = fdset_add_dup(&fds, vm->namespaces.net_fd);
+
+	if (r == 0)
+		r = fdset_add_dup(&fds, vm->namespaces.root_fd);
+	if (r == 0)
+		vm_core_send(vm, &m, &fds);
+	return r;
+}
+
+int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 {
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
 	struct message m = {
@@ -92,24 +128,34 @@ static int vm_send_device_start(struct vm *vm, const struct child *child, int co
 		.generation = child->generation,
 		.device_start = {
 			.protocol = PROTOCOL_VERSION,
-			.uid = uid_block_device(&vm->uids, child->slot),
-			.gid = uid_block_device(&vm->uids, child->slot),
+			.uid = uid_block_device(&vm->uids, child->slot, child->generation),
+			.gid = uid_block_device(&vm->uids, child->slot, child->generation),
 			.slot = child->slot,
 			.n_cpus = vm->config->n_cpus,
 			.seccomp_log = vm->config->seccomp_log,
 			.verbosity = vm->config->verbosity,
+			.has_root = true,
+			.has_network = true,
 			.config = vm->config->devices[child->slot],
 		},
 	};
+	const struct fdset *own = &vm->resources.device_fds[child->slot];
 	struct channel *channel;
-	int fd, r;
+	int fd, r = 0;
 
-	m.device_start.config.blk.path = NULL;
-	r = vm_add_fd(&fds, vm->resources.disk_fds[child->slot]);
-	if (r < 0)
-		return r;
+	m.device_start.config.path = NULL;
+	fence_describe(&child->fence, &m.device_start);
+	for (uint32_t i = 0; i < own->n && r == 0; i++)
+		r = fdset_add_dup(&fds, own->fds[i]);
+	if (r == 0 && m.device_start.config.type == DEVICE_TYPE_CONSOLE)
+		r = vm_describe_console(vm, &m.device_start.config.console, &fds);
 	m.device_start.n_fds = fds.n;
-	r = vm_add_fd(&fds, vm->spawner.warden_fd);
+	if (r == 0)
+		r = fdset_add_dup(&fds, vm->spawner.warden_fd);
+	if (r == 0)
+		r = fdset_add_dup(&fds, vm->namespaces.root_fd);
+	if (r == 0)
+		r = fdset_add_dup(&fds, vm->namespaces.net_fd);
 	if (r < 0)
 		return r;
 	fd = fcntl(core_end, F_DUPFD_CLOEXEC, 3);
@@ -124,25 +170,30 @@ static int vm_send_device_start(struct vm *vm, const struct child *child, int co
 	return r == CHANNEL_CLOSED ? 0 : r;
 }
 
-static int vm_hand_over(struct vm *vm, const struct child *child, int core_end)
+void vm_send_child(struct vm *vm, enum message_type type, const struct child *child, int core_end,
+		   struct message_child flags)
 {
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
-	struct message m = {
-		.type = MESSAGE_CHILD_ADDED,
-		.generation = child->generation,
-		.child = { .slot = child->slot,
-			   .generation = child->generation,
-			   .type = vm->config->devices[child->slot].type },
-	};
-	int r = vm_send_device_start(vm, child, core_end);
+	struct message m = { .type = type, .generation = child->generation, .child = flags };
 
-	if (r < 0)
-		return r;
-	r = vm_add_fd(&fds, core_end);
-	if (r < 0)
-		return r;
-	vm_core_send(vm, &m, &fds);
-	return 0;
+	m.child.slot = child->slot;
+	m.child.generation = child->generation;
+	m.child.type = vm->config->devices[child->slot].type;
+	if (vm_add_fd(&fds, core_end) < 0)
+		vm_end(vm, STATUS_FAILED, "%s: %s", child->name, strerror(EMFILE));
+	else
+		vm_core_send(vm, &m, &fds);
+}
+
+static int vm_hand_over(struct vm *vm, struct vm_device *d, int core_end)
+{
+	int r = vm_send_device_start(vm, &d->process, core_end);
+
+	d->last_generation = d->process.generation;
+	if (r == 0)
+		vm_send_child(vm, MESSAGE_CHILD_ADDED, &d->process, core_end,
+			      (struct message_child){ 0 });
+	return r;
 }
 
 /* Are all programs there? Asked before the first is started, so that the answer is one line. */
@@ -151,51 +202,65 @@ static int vm_check_programs(struct vm *vm, struct failure *f)
 	int r = spawner_check(&vm->spawner, "core", f);
 
 	for (uint32_t i = 0; i < vm->config->n_devices && r == 0; i++)
-		r = spawner_check(&vm->spawner, vm->devices[i].role, f);
+		r = spawner_check(&vm->spawner, vm->devices[i].process.role, f);
 	return r;
 }
 
-static int vm_spawn_all(struct vm *vm, int *ret_core_end, int *ret_ends, struct failure *f)
+static int vm_start_core(struct vm *vm, struct failure *f)
 {
-	int r;
-
-	/* It need not wait for the namespace that the first device is born in: CORE_START. */
-	vm->spawner.skips_netns = vm->config->n_devices > 0;
-	r = vm_spawn(vm, &vm->core, ret_core_end);
-	vm->spawner.skips_netns = false;
+	int end = -1;
+	int r = vm_spawn(vm, &vm->core, -1, &end);
 
 	if (r == -EPERM)
 		return failure_set(f, STATUS_FAILED,
 				   "core: new namespaces are not permitted (CAP_SYS_ADMIN)");
 	if (r < 0)
 		return failure_set(f, STATUS_FAILED, "core: cannot be started: %s", strerror(-r));
+	r = vm_core_attach(vm, end);
+	return r == 0 ? vm_send_core_start(vm) : r;
+}
+
+static int vm_spawn_devices(struct vm *vm, int *ret_ends, struct failure *f)
+{
 	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
-		r = vm_spawn(vm, &vm->devices[i], &ret_ends[i]);
+		int r = vm_spawn(vm, &vm->devices[i].process, -1, &ret_ends[i]);
+
 		if (r < 0)
 			return failure_set(f, STATUS_FAILED, "%s: cannot be started: %s",
-					   vm->devices[i].name, strerror(-r));
+					   vm->devices[i].process.name, strerror(-r));
 	}
 	return 0;
+}
+
+/* The guest may run as soon as the core is ready; to be asked first would cost two wake-ups. */
+static void vm_allow_running(struct vm *vm)
+{
+	static const struct message resume = { .type = MESSAGE_RESUME };
+
+	chardev_start(&vm->serial);
+	chardev_start(&vm->console);
+	vm_core_send(vm, &resume, NULL);
 }
 
 int vm_start(struct vm *vm, struct failure *f)
 {
 	int ends[VM_DEVICES_MAX];
-	int core_end = -1;
 	int r = vm_check_programs(vm, f);
 
-	if (r != 0)
-		return r;
 	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
 		ends[i] = -1;
-	r = vm_spawn_all(vm, &core_end, ends, f);
 	if (r == 0)
-		r = vm_core_attach(vm, fd_steal(&core_end));
+		r = vm_start_core(vm, f);
 	if (r == 0)
-		r = vm_send_core_start(vm);
+		r = vm_spawn_devices(vm, ends, f);
+	if (r == 0)
+		r = namespaces_wait(&vm->namespaces, f);
+	if (r == 0)
+		r = vm_send_namespaces(vm);
 	for (uint32_t i = 0; i < vm->config->n_devices && r == 0; i++)
 		r = vm_hand_over(vm, &vm->devices[i], ends[i]);
-	(void)fd_close(core_end);
+	if (r == 0)
+		vm_allow_running(vm);
 	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
 		(void)fd_close(ends[i]);
 	return r;
