@@ -323,6 +323,7 @@ struct control_process {
 	char last_exit[96];
 	uint64_t last_stall_us; /* how long the guest waited at the last restart; 0: never */
 	uint64_t last_stall_at; /* when, in seconds since 1970 */
+	char address[16]; /* of a device in the guest: "00:01.0" on PCI, else "0xd0000000" */
 };
 
 struct control_counter {

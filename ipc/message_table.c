@@ -457,6 +457,7 @@ static const struct codec_field control_process_fields[] = {
 	CODEC_TEXT(last_exit),
 	CODEC_ANY64(last_stall_us),
 	CODEC_ANY64(last_stall_at),
+	CODEC_TEXT(address),
 };
 static const struct codec_struct control_process_layout = CODEC_LAYOUT(
 	bulkhead__control_process__descriptor, PLAIN, control_process_fields, NULL);

@@ -59,9 +59,16 @@ class Vmm:
 class Bulkhead(Vmm):
     name = "bulkhead"
 
+    def __init__(self, program, transport, is_peer=False):
+        super().__init__(program)
+        self.transport = transport
+        if is_peer:
+            self.name = f"bulkhead-{transport}"
+
     def command(self, guest, folder):
         argv = [self.program, "--kernel", guest.probe, "--cmdline", guest.cmdline,
                 "--cpus", f"boot={guest.cpus}", "--memory", f"size={guest.memory_mib}M",
+                "--transport", self.transport,
                 "--serial", "tty", "--run-dir", os.path.join(folder, "run")]
         if guest.disk:
             argv += ["--disk", f"path={guest.disk}" + (",direct=on" if guest.direct else "")]

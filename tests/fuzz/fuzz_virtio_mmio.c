@@ -4,9 +4,9 @@
  *
  * Input: struct start, then per access: how (1 byte), offset (2 bytes), value (4 bytes).
  */
-#include "tests/unit/virtio_mmio_registers.h"
-
 #include "tests/fuzz/fuzz.h"
+#include "tests/unit/virtio_mmio_registers.h"
+#include "vmm-core/transport/virtio_mmio.h"
 
 #define ACCESSES_MAX 128u
 #define LOW_RAM 0x100000u
@@ -132,8 +132,11 @@ static void do_write(struct virtio_state *regs, uint64_t offset, unsigned size, 
 	fuzz_check((action == VIRTIO_ACKNOWLEDGE) ==
 		   (is_register && offset == VIRTIO_MMIO_INTERRUPT_ACK));
 	if (action == VIRTIO_RESET) {
-		static const struct virtio_state fresh;
+		static struct virtio_state fresh;
 
+		memset(&fresh, 0, sizeof(fresh));
+		for (uint32_t i = 0; i < regs->n_queues; i++)
+			fresh.queues[i].size = regs->queue_size_max;
 		virtio_state_reset(regs);
 		fuzz_check(is_same_session(regs, &fresh));
 	}

@@ -35,5 +35,6 @@ void conformance_chain(void);
 void conformance_blk(void);
 void conformance_reset(void);
 void conformance_config(void);
+void conformance_pci(void);
 void conformance_console(void);
 void conformance_rng(void);

@@ -106,6 +106,15 @@ const char *victim_outcome(uint16_t head, enum outcome outcome, int status, uint
 	return "no such outcome";
 }
 
+unsigned hostile_partner(void)
+{
+	static unsigned n;
+
+	if (!n)
+		n = smp_start();
+	return n > 1 ? smp_cpu(0) : 0;
+}
+
 /* The victim comes back by a reset and nothing else. */
 static const char *victim_recovers(void)
 {
@@ -220,18 +229,21 @@ void hostile_run(void)
 		print("Bail out! two disks are needed, the first one writable\n");
 		return;
 	}
-	hostile_chain();
-	hostile_indirect();
-	hostile_blk();
-	hostile_ring();
 	hostile_setup();
 	hostile_status();
 	hostile_registers();
 	hostile_config();
+	hostile_pci();
 	hostile_console();
 	hostile_rng();
-	hostile_race();
 	hostile_random();
+	if (!boot_option("registers", NULL, 0)) { /* these are the same with every transport */
+		hostile_chain();
+		hostile_indirect();
+		hostile_blk();
+		hostile_ring();
+		hostile_race();
+	}
 	hostile_case(disk_is_intact, 0, "row 8", "sectors that no case writes are intact");
 	tap_done();
 }

@@ -51,6 +51,9 @@ const char *queue_needs_reset(struct vq *vq);
 /* A read of GOOD_SECTOR through the session as it is */
 const char *victim_good_request(void);
 
+/* The other CPU, 0 when there is none; started at the first call */
+unsigned hostile_partner(void);
+
 /* Runs one case and the checks after it. */
 void hostile_case(tap_run run, uint64_t argument, const char *rule, const char *name, ...)
 	__attribute__((format(printf, 4, 5)));
@@ -63,6 +66,7 @@ void hostile_setup(void);
 void hostile_status(void);
 void hostile_registers(void);
 void hostile_config(void);
+void hostile_pci(void);
 void hostile_race(void);
 void hostile_random(void);
 void hostile_console(void);

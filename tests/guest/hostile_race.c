@@ -379,9 +379,7 @@ static const char *reset_with_requests(uint64_t rounds)
 
 void hostile_race(void)
 {
-	unsigned n = smp_start();
-
-	partner = n > 1 ? smp_cpu(0) : 0;
+	partner = hostile_partner();
 	for (unsigned i = 0; i < ARRAY_LEN(race_cases); i++)
 		hostile_case(race_run, race_cases[i].target, "2.7.13, row 6", "race, %s",
 			     race_cases[i].name);

@@ -71,9 +71,15 @@ struct vdev {
 	uint64_t mmio; /* registers, when !is_pci */
 	uint64_t common, isr, notify; /* structures of virtio-pci */
 	uint32_t notify_multiplier;
+	uint16_t notify_offsets[16]; /* queue_notify_off of the first queues */
 	uint64_t config; /* device-specific configuration */
 	uint32_t config_len; /* bytes that may be read; 0: unknown */
 	uint32_t gsi; /* 0: unknown */
+	uint32_t slot; /* the rest: PCI, see pci.h */
+	uint64_t bar; /* of the structures */
+	uint32_t msix, window; /* offsets of these capabilities in configuration space, 0: none */
+	uint64_t table, pending; /* of MSI-X */
+	uint32_t n_vectors;
 	uint64_t features; /* accepted by vdev_start() */
 };
 

@@ -1,26 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Registers of virtio-mmio (VIRTIO 1.2 §4.2) and virtio-pci (§4.1) behind one interface. */
-#include "virtio.h"
-
-/* struct virtio_pci_common_cfg, §4.1.4.3 */
-enum pci_common {
-	PCI_DEVICE_FEATURE_SELECT = 0x00,
-	PCI_DEVICE_FEATURE = 0x04,
-	PCI_DRIVER_FEATURE_SELECT = 0x08,
-	PCI_DRIVER_FEATURE = 0x0c,
-	PCI_CONFIG_MSIX_VECTOR = 0x10,
-	PCI_NUM_QUEUES = 0x12,
-	PCI_DEVICE_STATUS = 0x14,
-	PCI_CONFIG_GENERATION = 0x15,
-	PCI_QUEUE_SELECT = 0x16,
-	PCI_QUEUE_SIZE = 0x18,
-	PCI_QUEUE_MSIX_VECTOR = 0x1a,
-	PCI_QUEUE_ENABLE = 0x1c,
-	PCI_QUEUE_NOTIFY_OFF = 0x1e,
-	PCI_QUEUE_DESC = 0x20,
-	PCI_QUEUE_DRIVER = 0x28,
-	PCI_QUEUE_DEVICE = 0x30,
-};
+#include "pci.h"
 
 uint8_t vdev_status(const struct vdev *dev)
 {
@@ -115,16 +95,14 @@ bool vdev_queue_is_enabled(const struct vdev *dev, uint16_t queue)
 
 void vdev_kick(const struct vdev *dev, uint16_t queue)
 {
-	uint16_t offset;
+	unsigned i = queue % ARRAY_LEN(dev->notify_offsets);
 
 	cpu_fence();
-	if (!dev->is_pci) {
+	if (dev->is_pci)
+		mmio_write16(dev->notify + (uint64_t)dev->notify_offsets[i] * dev->notify_multiplier,
+			     queue);
+	else
 		mmio_write32(dev->mmio + MMIO_QUEUE_NOTIFY, queue);
-		return;
-	}
-	vdev_select(dev, queue);
-	offset = mmio_read16(dev->common + PCI_QUEUE_NOTIFY_OFF);
-	mmio_write16(dev->notify + (uint64_t)offset * dev->notify_multiplier, queue);
 }
 
 uint32_t vdev_interrupt(const struct vdev *dev)

@@ -233,6 +233,7 @@ static inline void random_control_reply(uint64_t *state, struct message_control_
 		random_text(state, p->state, sizeof(p->state));
 		p->restarts = random_in(state, 0, UINT32_MAX);
 		random_text(state, p->last_exit, sizeof(p->last_exit));
+		random_text(state, p->address, sizeof(p->address));
 		p->last_stall_us = random_next(state);
 		p->last_stall_at = random_next(state);
 	}

@@ -55,6 +55,7 @@ Test(message, largest_reply_fits_a_frame)
 		memset(p->role, 'r', sizeof(p->role) - 1);
 		memset(p->state, 's', sizeof(p->state) - 1);
 		memset(p->last_exit, 'e', sizeof(p->last_exit) - 1);
+		memset(p->address, 'a', sizeof(p->address) - 1);
 		p->pid = INT32_MAX;
 		p->restarts = UINT32_MAX;
 		p->last_stall_us = p->last_stall_at = UINT64_MAX;

@@ -138,6 +138,7 @@ static struct json_object *json_told(const struct control_process *t)
 	json_add(o, "state", json_object_new_string(t->state));
 	json_add(o, "restarts", json_object_new_uint64(t->restarts));
 	json_add(o, "last_exit", json_object_new_string(t->last_exit));
+	json_add(o, "address", json_object_new_string(t->address));
 	if (t->last_stall_us > 0)
 		ctl_format_time(t->last_stall_at, when, sizeof(when));
 	json_add(o, "last_stall_us", json_number_if(t->last_stall_us > 0, t->last_stall_us));
@@ -229,8 +230,9 @@ void ctl_print_info(const struct ctl_processes *info, bool json)
 		for (uint32_t i = 0; i < info->n; i++) {
 			const struct control_process *t = &info->told[i];
 
-			(void)printf("process %s %s %s, restarts %u\n", t->name, t->role, t->state,
-				     t->restarts);
+			(void)printf("process %s %s %s, restarts %u%s%s\n", t->name, t->role,
+				     t->state, t->restarts, t->address[0] != '\0' ? ", at " : "",
+				     t->address);
 			ps_print_last_exit(t);
 		}
 		return;

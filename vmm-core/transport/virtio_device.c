@@ -87,6 +87,7 @@ static void identify(struct virtio_device *dev)
 	state->queue_size_max = device_link_queue_size_max(dev->link);
 	state->n_queues = device_link_n_queues(dev->link);
 	dev->page = device_link_page(dev->link);
+	virtio_state_reset(state);
 }
 
 struct virtio_state *virtio_device_enter(struct virtio_device *dev)

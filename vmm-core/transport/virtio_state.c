@@ -41,6 +41,8 @@ void virtio_state_reset(struct virtio_state *state)
 	state->driver_features = 0;
 	state->driver_features_beyond = false;
 	memset(state->queues, 0, sizeof(state->queues));
+	for (uint32_t i = 0; i < state->n_queues; i++)
+		state->queues[i].size = state->queue_size_max;
 }
 
 bool virtio_state_fail(struct virtio_state *state)
@@ -199,13 +201,7 @@ static bool write_queue_ready(struct virtio_state *state, uint32_t value)
 /* VIRTIO 1.2 §4.1.4.3.2: the driver does not write 0. */
 static bool write_queue_enable(struct virtio_state *state, uint32_t value)
 {
-	const struct virtio_queue *q = selected_queue(state);
-
-	if (q == NULL || value != 1)
-		return false;
-	if (q->size == 0 && !write_queue_size(state, state->queue_size_max))
-		return false;
-	return write_queue_ready(state, value);
+	return value == 1 && write_queue_ready(state, value);
 }
 
 /* Which of a queue's addresses, and which half of it, a field is. */
@@ -243,7 +239,7 @@ static uint32_t read_queue_field(const struct virtio_state *state, enum virtio_f
 	case VIRTIO_QUEUE_SIZE_MAX:
 		return state->queue_size_max;
 	case VIRTIO_QUEUE_SIZE:
-		return q->size != 0 ? q->size : state->queue_size_max;
+		return q->size;
 	case VIRTIO_QUEUE_READY:
 	case VIRTIO_QUEUE_ENABLE:
 		return q->ready;

@@ -36,7 +36,7 @@ enum virtio_field {
 	VIRTIO_NUM_QUEUES,
 	VIRTIO_QUEUE_SEL, /* of the selected queue: */
 	VIRTIO_QUEUE_SIZE_MAX,
-	VIRTIO_QUEUE_SIZE, /* until the driver chose one, the maximum */
+	VIRTIO_QUEUE_SIZE, /* the maximum until the driver chooses one */
 	VIRTIO_QUEUE_READY,
 	VIRTIO_QUEUE_ENABLE, /* the same, but that it cannot be taken back */
 	VIRTIO_QUEUE_NUMBER,
@@ -91,7 +91,7 @@ struct virtio_state {
 	/* Set by the owner before a write: may a driver start to use this device at all? */
 	bool is_usable;
 
-	/* The driver's session, all zero after a reset. */
+	/* The driver's session; after a reset all zero, but for the sizes of queues. */
 	uint32_t status;
 	uint32_t device_features_sel, driver_features_sel, queue_sel;
 	uint64_t driver_features;

@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "vmm-core/machine/layout.h"
+
 struct control_client {
 	struct control *control;
 	struct channel *channel; /* NULL: free place */
@@ -144,9 +146,16 @@ static void client_answer_info(struct control_client *c)
 	(void)snprintf(reply.vm_state, sizeof(reply.vm_state), "%s", vm_state_name(vm));
 	control_fill_process(&reply.processes[0], "warden", "warden", getpid(), "running");
 	control_fill_child(&reply.processes[1], &vm->core, vm_state_name(vm));
-	for (uint32_t i = 0; i < vm->config->n_devices; i++)
-		control_fill_child(&reply.processes[i + 2], &vm->devices[i].process,
-				   control_device_state(&vm->devices[i]));
+	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
+		struct control_process *p = &reply.processes[i + 2];
+
+		control_fill_child(p, &vm->devices[i].process, control_device_state(&vm->devices[i]));
+		if (vm->config->transport == VM_TRANSPORT_PCI)
+			(void)snprintf(p->address, sizeof(p->address), "00:%02x.0", i + 1);
+		else
+			(void)snprintf(p->address, sizeof(p->address), "0x%llx",
+				       (unsigned long long)layout_virtio_mmio_base(i));
+	}
 	if (!client_send(c, &reply))
 		return;
 	reply.n_processes = 0;
