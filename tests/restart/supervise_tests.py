@@ -75,8 +75,8 @@ def test_gives_up_and_is_revived_by_the_driver():
         kill(vm)
         kill(vm)
         os.kill(serving(vm)["pid"], signal.SIGKILL)
-        row = wait_until(lambda: next(r for r in vm.ps() if r["name"] == "blk0" and
-                                      r["state"] == "failed"), "blk0 is failed")
+        row = wait_until(lambda: next((r for r in vm.ps() if r["name"] == "blk0" and
+                                       r["state"] == "failed"), None), "blk0 is failed")
         expect(row["pid"] is None and row["restarts"] == 2, str(row))
         at = len(vm.output)
         vm.send("o")
@@ -223,8 +223,10 @@ def test_reboot_while_a_device_is_down():
     with scratch() as folder, VM(*two_disks(folder), "--restart", "max=1000,backoff=300ms",
                                  cmdline="probe=drive", stdin=True) as vm:
         vm.wait_for("drive: ready")
-        for _ in range(2):
-            os.kill(wait_until(lambda: vm.row("blk0")["pid"], "blk0 runs"), signal.SIGKILL)
+        first = vm.row("blk0")["pid"]
+        os.kill(first, signal.SIGKILL)
+        second = wait_until(lambda: {vm.row("blk0")["pid"]} - {None, first}, "its successor").pop()
+        os.kill(second, signal.SIGKILL)
         at = len(vm.output)
         vm.ctl("reboot")
         at = vm.wait_for("drive: ready", start=at)
