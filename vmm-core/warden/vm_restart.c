@@ -236,8 +236,8 @@ void vm_device_ready(struct vm_device *d)
 {
 	struct child *p = &d->process;
 
-	if (d->down_since_ns == 0)
-		return; /* the first start */
+	if (d->down_since_ns == 0 || d->next_state >= VM_NEXT_DRAINING)
+		return; /* the first start, or it only became active before it was drained */
 	p->last_stall_us = (clock_now_ns() - d->down_since_ns) / 1000;
 	p->last_stall_at = (uint64_t)time(NULL);
 	d->down_since_ns = 0;

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The warden's part: back-off, giving up and reviving, stalls, planned replacement, debugging."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+import harness
+from harness import VM, alive, expect, make_disk, scratch, wait_until
+from restart_tests import expect_clean, verifying
+
+UPGRADES = 100
+
+
+def ctl(vm, *args):
+    """(status, stdout, stderr) of bulkheadctl on this VM."""
+    done = subprocess.run([harness.BULKHEADCTL, "--name", vm.name, *args], capture_output=True,
+                          text=True, timeout=harness.DEADLINE)
+    return done.returncode, done.stdout.strip(), done.stderr.strip()
+
+
+def expect_refused(vm, reason, *args):
+    status, _, errors = ctl(vm, *args)
+    expect(status == 1 and reason in errors, f"{args}: {status} {errors!r}")
+
+
+def serving(vm, but=0):
+    """Wait for a process of blk0 that serves the guest; its row."""
+    def look():
+        row = vm.row("blk0")
+        return row if row["pid"] not in (0, None, but) and row["state"] == "active" else None
+    return wait_until(look, "blk0 serves")
+
+
+def kill(vm):
+    """Kill the process of blk0; the row of the next one."""
+    pid = serving(vm)["pid"]
+    os.kill(pid, signal.SIGKILL)
+    return serving(vm, pid)
+
+
+def two_disks(folder):
+    return [arg for name in ("a.img", "b.img")
+            for arg in ("--disk", "path=" + make_disk(folder, name))]
+
+
+@contextlib.contextmanager
+def driven(restart):
+    with scratch() as folder, VM(*two_disks(folder), "--restart", restart, cmdline="probe=drive",
+                                 stdin=True) as vm:
+        vm.wait_for("drive: ready")
+        vm.send("s")
+        vm.wait_for("drive: s 0\n")
+        yield vm
+
+
+def test_counters_and_history_outlive_the_process():
+    with verifying() as vm:
+        before = wait_until(lambda: ctl(vm, "counters", "blk0")[1], "counters")
+        row = kill(vm)
+        expect(row["restarts"] == 1 and row["last_exit"] == "SIGKILL", str(row))
+        expect(row["last_stall_us"] > 0 and row["last_stall_at"].endswith("Z"), str(row))
+        after = ctl(vm, "counters", "blk0")[1]
+
+        def reads(text):
+            return next(int(line.split()[2]) for line in text.splitlines() if " reads " in line)
+        expect(reads(after) >= reads(before), f"{before} then {after}")
+        expect_clean(vm)
+
+
+def test_gives_up_and_is_revived_by_the_driver():
+    with driven("max=2,window=10m,backoff=1ms,heartbeat=0") as vm:
+        kill(vm)
+        kill(vm)
+        os.kill(serving(vm)["pid"], signal.SIGKILL)
+        row = wait_until(lambda: next((r for r in vm.ps() if r["name"] == "blk0" and
+                                       r["state"] == "failed"), None), "blk0 is failed")
+        expect(row["pid"] is None and row["restarts"] == 2, str(row))
+        at = len(vm.output)
+        vm.send("o")
+        vm.wait_for("drive: o -", start=at)  # the driver was told
+        vm.send("x")
+        vm.wait_for("[x]", start=at)
+        began = time.monotonic()
+        at = len(vm.output)
+        vm.send("s")
+        vm.wait_for("drive: s 0\n", start=at)
+        expect(vm.row("blk0")["restarts"] == 3, str(vm.row("blk0")))
+        # The guest must not be able to have processes started at its own pace.
+        expect(time.monotonic() - began > 0.5, "it was revived at once")
+
+
+def test_never_restarts_when_told_so():
+    with driven("max=0") as vm:
+        os.kill(serving(vm)["pid"], signal.SIGKILL)
+        wait_until(lambda: vm.row("blk0")["state"] == "failed", "blk0 is failed")
+        at = len(vm.output)
+        vm.send("s")
+        vm.wait_for("drive: s -", start=at)
+        expect(vm.row("blk0")["pid"] is None, str(vm.row("blk0")))
+
+
+def test_without_standby():
+    with verifying(restart="max=1000,backoff=0ms,standby=off") as vm:
+        expect(len(vm.ps()) == 3, str(vm.ps()))
+        for _ in range(5):
+            kill(vm)
+        expect_clean(vm)
+
+
+def test_standby_is_replaced_when_it_dies():
+    with verifying() as vm:
+        row = wait_until(lambda: next((r for r in vm.ps() if r["state"] == "standby"), None),
+                         "a standby")
+        expect(row["uid"] != serving(vm)["uid"], "it shares the id of the one that serves")
+        os.kill(row["pid"], signal.SIGKILL)
+        wait_until(lambda: any(r["state"] == "standby" and r["pid"] != row["pid"]
+                               for r in vm.ps()), "another standby")
+        kill(vm)
+        expect_clean(vm)
+
+
+def test_stopped_process_is_found_by_its_heartbeat():
+    with verifying(restart="max=1000,backoff=0ms,heartbeat=1s") as vm:
+        pid = serving(vm)["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        row = serving(vm, pid)
+        expect("no sign of life" in row["last_exit"], str(row))
+        expect(not alive(pid), "the stopped process lives")
+        expect_clean(vm)
+
+
+def test_idle_process_is_not_taken_for_dead():
+    with driven("max=5,heartbeat=1s") as vm:
+        pid = serving(vm)["pid"]
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            row = vm.row("blk0")
+            expect(row["pid"] == pid and row["restarts"] == 0, str(row))
+            time.sleep(0.2)
+
+
+def test_planned_replacement():
+    with verifying() as vm:
+        for i in range(20):
+            pid = serving(vm)["pid"]
+            status, _, errors = ctl(vm, "restart", "blk0")
+            expect(status == 0, errors)
+            row = vm.row("blk0")
+            expect(row["pid"] != pid and row["restarts"] == i + 1, str(row))
+            expect(row["last_exit"] == "replaced", str(row))
+        expect_refused(vm, "no such device", "restart", "blk1")
+        expect_refused(vm, "no such device", "restart", "core")
+        expect_clean(vm)
+
+
+def test_replacement_that_fails_leaves_the_old_one():
+    with verifying() as vm, scratch() as folder:
+        os.chmod(folder, 0o755)
+        hang = os.path.join(folder, "hang")
+        text = os.path.join(folder, "text")
+        with open(text, "w") as file:
+            file.write("not a program\n")
+        os.chmod(text, 0o755)
+        subprocess.run(["cc", "-static", "-o", hang, "-x", "c", "-"], text=True, check=True,
+                       input="#include <unistd.h>\nint main(void) { for (;;) pause(); }\n")
+        pid = serving(vm)["pid"]
+        for program, reason in (("/bin/true", "exit 0"), ("/bin/false", "exit 1"),
+                                (text, "exit 127"), (hang, "in time"),
+                                (os.path.join(harness.BUILD, "bulkhead-rng"), "blk0: "),
+                                ("/etc/passwd", "Permission denied"), ("/etc", "regular file"),
+                                (folder + "/none", "No such file")):
+            expect_refused(vm, reason, "restart", "blk0", "--binary", program)
+            row = vm.row("blk0")
+            expect(row["pid"] == pid and row["restarts"] == 0, f"{program}: {row}")
+        wait_until(lambda: any(r["state"] == "standby" for r in vm.ps()), "a standby again")
+        expect_clean(vm)
+
+
+def test_upgrade_to_a_debug_build_and_back():
+    builds = [os.path.join(harness.BUILD, name)
+              for name in ("tests/restart/bulkhead-blk-debug", "bulkhead-blk")]
+    with verifying() as vm:
+        for i in range(UPGRADES):
+            status, _, errors = ctl(vm, "restart", "blk0", "--binary", builds[i % 2])
+            expect(status == 0, errors)
+            expect(os.stat(f"/proc/{vm.row('blk0')['pid']}/exe").st_ino ==
+                   os.stat(builds[i % 2]).st_ino, "another program runs")
+        row = kill(vm)
+        expect(os.stat(f"/proc/{row['pid']}/exe").st_ino == os.stat(builds[1]).st_ino,
+               "the successor is of another build")
+        expect_clean(vm)
+
+
+def test_stopped_for_a_debugger():
+    with verifying(restart="max=1000,heartbeat=1s") as vm:
+        status, pid, errors = ctl(vm, "restart", "blk0", "--stopped")
+        expect(status == 0, errors)
+        expect(vm.row("blk0")["pid"] == int(pid), f"{pid} {vm.row('blk0')}")
+        counted = ctl(vm, "counters", "blk0")[1]
+        time.sleep(2.5)  # longer than the heartbeat
+        row = vm.row("blk0")
+        expect(row["state"] == "stopped" and row["pid"] == int(pid), str(row))
+        expect(ctl(vm, "counters", "blk0")[1] == counted, "somebody serves the guest")
+        expect_refused(vm, "resume-device", "restart", "blk0")
+        expect(ctl(vm, "resume-device", "blk0")[0] == 0, "resume-device")
+        expect(serving(vm)["pid"] == int(pid), "another process serves")
+        expect_refused(vm, "not stopped", "resume-device", "blk0")
+        expect_clean(vm)
+
+
+def test_stopped_process_that_dies():
+    with verifying() as vm:
+        pid = int(ctl(vm, "restart", "blk0", "--stopped")[1])
+        os.kill(pid, signal.SIGKILL)
+        serving(vm, pid)
+        expect_clean(vm)
+
+
+def test_reboot_while_a_device_is_down():
+    with scratch() as folder, VM(*two_disks(folder), "--restart", "max=1000,backoff=300ms",
+                                 cmdline="probe=drive", stdin=True) as vm:
+        vm.wait_for("drive: ready")
+        first = vm.row("blk0")["pid"]
+        os.kill(first, signal.SIGKILL)
+        second = wait_until(lambda: {vm.row("blk0")["pid"]} - {None, first}, "its successor").pop()
+        os.kill(second, signal.SIGKILL)
+        at = len(vm.output)
+        vm.ctl("reboot")
+        at = vm.wait_for("drive: ready", start=at)
+        vm.send("s")
+        vm.wait_for("drive: s 0\n", start=at)
