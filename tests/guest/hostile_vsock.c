@@ -407,6 +407,7 @@ static const char *kick_flood_case(uint64_t queue)
 
 static const char *random_case(uint64_t seed)
 {
+	static const uint32_t ports[] = { PEER_ECHO, 2, 4, PEER_NEVER_READ }; /* no endless source */
 	uint64_t state = seed * 0x9e3779b97f4a7c15ull + 1;
 
 	for (unsigned i = 0; i < 400; i++) {
@@ -415,7 +416,7 @@ static const char *random_case(uint64_t seed)
 		uint8_t *bytes = (uint8_t *)&h;
 
 		h = vsock_make(&hv, (enum vsock_op)(1 + (r >> 8) % 7), (uint32_t)(r >> 16) % 8,
-			       1 + (uint32_t)(r >> 24) % 4);
+			       ports[(r >> 24) % 4]);
 		h.len = (uint32_t)(r >> 32) % 300;
 		for (unsigned k = 0; k < (r & 3); k++) {
 			uint64_t w = random_next(&state);
@@ -433,7 +434,7 @@ static const char *random_case(uint64_t seed)
 
 static void run_packets(void)
 {
-	static const uint32_t ports[] = { 0, 14, PEER_NOBODY, 0x7fffffff, 0xffffffff };
+	static const uint32_t ports[] = { 14, PEER_NOBODY, 0x7fffffff, 0xffffffff };
 	static const char *const ops[] = { "",	      "request", "response",	  "reset",
 					   "shutdown", "data",	 "credit update", "credit request" };
 

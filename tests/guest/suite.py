@@ -87,7 +87,9 @@ class Bulkhead(Vmm):
         return self.ps(folder)
 
     def end_check(self, folder, before):
-        after = {p["name"]: p for p in self.ps(folder)}
+        after = {}
+        for process in self.ps(folder):  # a standby comes behind the one that serves
+            after.setdefault(process["name"], process)
         results = []
         for process in before:
             now = after.get(process["name"])

@@ -158,7 +158,7 @@ Test(config_cli, refuses)
 		{ "--restart window=60", "--restart window=60: not a duration (a number, then one "
 					 "of ms, s, m)" },
 		{ "--net tap=t", "--net: not supported yet" },
-		{ "--vsock cid=3", "--vsock: not supported yet" },
+		{ "--vsock cid=3", "--vsock socket: required" },
 		{ "--kernel k --rng --rng", "--rng: given twice" },
 		{ "--rng src=", "--rng src: missing value" },
 		{ "--rng source=a", "--rng source: unknown key" },
