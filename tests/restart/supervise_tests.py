@@ -79,8 +79,8 @@ def test_gives_up_and_is_revived_by_the_driver():
                                        r["state"] == "failed"), None), "blk0 is failed")
         expect(row["pid"] is None and row["restarts"] == 2, str(row))
         at = len(vm.output)
-        vm.send("o")
-        vm.wait_for("drive: o -", start=at)  # the driver was told
+        vm.send("i")
+        vm.wait_for("drive: i -", start=at)  # the driver was told
         vm.send("x")
         vm.wait_for("[x]", start=at)
         began = time.monotonic()

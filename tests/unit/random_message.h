@@ -79,6 +79,8 @@ static inline void random_device_config(uint64_t *state, struct device_config *c
 		c->console.has_out = random_bool(state);
 		c->console.has_size = random_bool(state);
 	}
+	if (c->type == DEVICE_TYPE_VSOCK)
+		c->vsock.cid = random_in(state, VM_CID_MIN, VM_CID_MAX);
 	if (c->type != DEVICE_TYPE_BLK)
 		return;
 	c->blk.read_only = random_bool(state);
