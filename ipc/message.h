@@ -81,6 +81,7 @@ enum message_type {
 	MESSAGE_PAUSE, /* also warden -> core */
 	MESSAGE_RESUME, /* also warden -> core */
 	MESSAGE_PING, /* also warden -> core */
+	MESSAGE_ADJUST, /* also warden -> core: what may change while a device runs */
 	/* warden -> core */
 	MESSAGE_CORE_START,
 	MESSAGE_CHILD_ADDED,
@@ -174,6 +175,13 @@ struct message_child {
 	enum device_type type;
 };
 
+/* ADJUST: all of it, every time. No reply: a successor is started with the same. */
+struct message_adjust {
+	uint32_t slot;
+	bool link_down; /* net */
+	struct rate_limit_config limits; /* blk, net */
+};
+
 struct message_core_ready {
 	uint64_t ready_ns; /* CLOCK_MONOTONIC */
 };
@@ -237,6 +245,8 @@ enum control_command {
 	CONTROL_REBOOT,
 	CONTROL_SHUTDOWN,
 	CONTROL_LOG,
+	CONTROL_LIMIT = 32, /* text: KEY=VALUE,... */
+	CONTROL_LINK, /* text: up or down */
 	CONTROL_N_,
 };
 
@@ -244,6 +254,7 @@ struct message_control_request {
 	uint32_t protocol;
 	enum control_command command;
 	char device[VM_ID_MAX]; /* empty: all */
+	char text[MESSAGE_TEXT_MAX]; /* by command */
 };
 
 /* One frame of an answer; `more` says that another frame of this answer follows. */
@@ -294,6 +305,7 @@ struct message {
 		struct message_config config;
 		struct message_core_start core_start;
 		struct message_child child;
+		struct message_adjust adjust;
 		struct message_core_ready core_ready;
 		struct message_vm_state vm_state;
 		struct message_device_event device_event;

@@ -12,6 +12,8 @@ void vm_config_clear(struct vm_config *config)
 	for (uint32_t i = 0; i < config->n_devices && i < VM_DEVICES_MAX; i++) {
 		if (config->devices[i].type == DEVICE_TYPE_BLK)
 			free(config->devices[i].blk.path);
+		else if (config->devices[i].type == DEVICE_TYPE_NET)
+			free(config->devices[i].net.tap);
 	}
 	free(config->run_dir);
 	free(config->kernel);
@@ -38,4 +40,23 @@ const char *device_type_name(enum device_type type)
 		return "iommu";
 	}
 	return NULL;
+}
+
+const char *device_program_name(const struct device_config *config)
+{
+	/* libslirp and glib are for those who use them. */
+	if (config->type == DEVICE_TYPE_NET && config->net.mode == NET_MODE_USER)
+		return "net-user";
+	return device_type_name(config->type);
+}
+
+void device_config_forget_host(struct device_config *config)
+{
+	if (config->type == DEVICE_TYPE_BLK) {
+		config->blk.path = NULL;
+	} else if (config->type == DEVICE_TYPE_NET) {
+		config->net.tap = NULL;
+		config->net.n_fds = 0;
+		memset(config->net.fds, 0, sizeof(config->net.fds));
+	}
 }

@@ -65,6 +65,15 @@ struct device_ops {
 	 */
 	bool (*poll_is_useful)(const void *state);
 
+	/*
+	 * While spinning: look at what is ready outside the queues and do it. Return: was there
+	 * anything? NULL: there is nothing outside the queues, or it wakes us.
+	 */
+	bool (*look)(void *state);
+
+	/* The user changed what may change while a device runs; NULL: nothing may. */
+	void (*adjust)(void *state, const struct message_adjust *adjust);
+
 	/* The driver wrote to config space; NULL: nothing is writable. */
 	void (*config_written)(void *state, uint32_t offset, uint32_t len, const uint8_t *data);
 };
@@ -86,6 +95,20 @@ void device_show(struct device *dev, uint32_t i);
 
 /** device_kick_again() - have ops->kick called for queue @i once other events had their turn */
 void device_kick_again(struct device *dev, uint32_t i);
+
+/** device_queue_is_open() - may chains be taken: enabled, not paused, not being drained? */
+bool device_queue_is_open(const struct device *dev, uint32_t i);
+
+/**
+ * device_queue_set_idle() - chains that wait in queue @i are no work by themselves
+ *
+ * For queues in which the driver offers room in advance. While it is idle no kicks are asked for
+ * and its chains keep nobody awake. A queue that is enabled is not idle.
+ */
+void device_queue_set_idle(struct device *dev, uint32_t i, bool is_idle);
+
+/** device_config_changed() - these bytes of config space have another value now */
+void device_config_changed(struct device *dev, uint32_t offset, const void *data, uint32_t len);
 
 /**
  * device_is_polling() - does the common code look at the queues before the next sleep?

@@ -213,6 +213,16 @@ static int on_config_written(void *ctx, const struct message *m, struct fdset *f
 	return 0;
 }
 
+static int on_adjust(void *ctx, const struct message *m, struct fdset *fds)
+{
+	struct device *dev = ctx;
+
+	(void)fds;
+	if (dev->ops->adjust)
+		dev->ops->adjust(dev->state, &m->adjust);
+	return 0;
+}
+
 #define IN(state) (1u << (state))
 #define ALWAYS (IN(DEVICE_RUN_IDLE) | IN(DEVICE_RUN_ACTIVE))
 
@@ -225,12 +235,13 @@ static const struct message_rule core_rules[] = {
 	{ MESSAGE_PAUSE, ALWAYS, on_pause },
 	{ MESSAGE_RESUME, ALWAYS, on_resume },
 	{ MESSAGE_PING, ALWAYS, on_ping },
+	{ MESSAGE_ADJUST, ALWAYS, on_adjust },
 	{ MESSAGE_NONE, 0, NULL },
 };
 
 static int take(struct device *dev, const struct message *m, struct fdset *fds)
 {
-	bool is_request = m->type != MESSAGE_CONFIG_WRITTEN;
+	bool is_request = m->type != MESSAGE_CONFIG_WRITTEN && m->type != MESSAGE_ADJUST;
 
 	if (m->generation != dev->generation || is_request != (m->seq != 0))
 		return CHANNEL_PEER_BAD;

@@ -112,6 +112,7 @@ int device_queue_enable(struct device *dev, const struct message_enable_queue *m
 	q->kick_fd = fd_steal(&kick);
 	q->call_fd = fd_steal(&call);
 	q->asked_reset = false;
+	q->is_idle = false;
 	if (!dev->is_paused)
 		device_queue_watch(dev, m->index);
 	return 0;
@@ -136,6 +137,16 @@ uint32_t device_queues_in_flight(const struct device *dev)
 	for (i = 0; i < dev->offer.n_queues; i++)
 		n += dev->queues[i].vq.n_in_flight;
 	return n;
+}
+
+bool device_queue_is_open(const struct device *dev, uint32_t i)
+{
+	return dev->queues[i].is_watched;
+}
+
+void device_queue_set_idle(struct device *dev, uint32_t i, bool is_idle)
+{
+	dev->queues[i].is_idle = is_idle;
 }
 
 struct virtqueue *device_virtqueue(struct device *dev, uint32_t i)
@@ -184,6 +195,18 @@ void device_kick_again(struct device *dev, uint32_t i)
 	if (!q->kick_again)
 		dev->n_kick_again++;
 	q->kick_again = true;
+}
+
+void device_config_changed(struct device *dev, uint32_t offset, const void *data, uint32_t len)
+{
+	struct message m = { .type = MESSAGE_CONFIG_CHANGED,
+			     .config = { .offset = offset, .len = len } };
+
+	if (offset > dev->offer.config_len || len > dev->offer.config_len - offset)
+		return;
+	memcpy(m.config.data, data, len);
+	memcpy(dev->offer.config + offset, data, len);
+	device_send(dev, &m);
 }
 
 void device_queue_broke(struct device *dev, uint32_t i)

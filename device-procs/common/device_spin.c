@@ -30,12 +30,18 @@ static bool look(struct device *dev)
 	for (i = 0; i < dev->offer.n_queues && !dev->is_over; i++) {
 		struct device_queue *q = &dev->queues[i];
 
-		if (!q->is_watched || !virtqueue_has_more(&q->vq))
+		if (!q->is_watched || q->is_idle || !virtqueue_has_more(&q->vq))
 			continue;
 		found = true;
 		device_queue_kick(q);
 	}
 	return found;
+}
+
+/* The same for what no queue shows: it costs a system call, so it is done less often. */
+static bool look_outside(struct device *dev)
+{
+	return dev->ops->look && !dev->is_over && dev->ops->look(dev->state);
 }
 
 /* Before the process sleeps, kicks are on wherever they were left off. */
@@ -46,7 +52,7 @@ static void listen_again(struct device *dev)
 	for (i = 0; i < dev->offer.n_queues; i++) {
 		struct device_queue *q = &dev->queues[i];
 
-		if (q->is_watched && virtqueue_enable_notify(&q->vq))
+		if (q->is_watched && !q->is_idle && virtqueue_enable_notify(&q->vq))
 			device_kick_again(dev, i);
 	}
 }
@@ -65,7 +71,11 @@ static bool spin(struct device *dev)
 	uint32_t n = 0;
 
 	while (!must_sleep(dev)) {
-		if (look(dev)) {
+		bool found = look(dev);
+
+		if (found || n % LOOKS_PER_CLOCK == 0)
+			found |= look_outside(dev);
+		if (found) {
 			device_poll_paid(&dev->poll);
 			last = clock_now_ns();
 			if (last - begin > SLICE_NS)

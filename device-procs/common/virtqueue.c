@@ -202,6 +202,17 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 	return 0;
 }
 
+void virtqueue_unpop(struct virtqueue *vq, uint16_t head)
+{
+	if (head >= vq->size || vq->heads[head] != VIRTQUEUE_HEAD_FETCHED)
+		return;
+	vq->heads[head] = VIRTQUEUE_HEAD_FREE;
+	vq->n_in_flight--;
+	/* Between the two stores it is FETCHED with the next sequence number: not fetched. */
+	page_store(&vq->page->next_avail, --vq->next_avail);
+	journal_store(vq, head, JOURNAL_FREE, 0);
+}
+
 void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t len)
 {
 	uint32_t at;

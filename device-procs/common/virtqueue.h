@@ -127,6 +127,13 @@ const char *virtqueue_fault(const struct virtqueue *vq);
 int must_check virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 
 /**
+ * virtqueue_unpop() - put back the chain popped last, as if it had not been fetched
+ *
+ * Several can be put back, the last one first. Nothing may have been pushed since.
+ */
+void virtqueue_unpop(struct virtqueue *vq, uint16_t head);
+
+/**
  * virtqueue_push() - hand a chain back, invisible to the driver until virtqueue_flush()
  * @len: bytes that were really written, from the start of the writable part
  *

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "vmm-core/machine/layout.h"
+#include "vmm-core/warden/config_net.h"
 #include "vmm-core/warden/config_value.h"
 
 #define CONFIG_MEMORY_DEFAULT (512ull << 20)
@@ -96,6 +97,39 @@ static int cli_set_memory(struct cli *cli, const struct cli_option *option, cons
 	return 0;
 }
 
+static unsigned cli_rank(enum device_type type)
+{
+	static const enum device_type order[] = { DEVICE_TYPE_BLK, DEVICE_TYPE_NET };
+	unsigned i = 0;
+
+	while (i < ARRAY_LEN(order) && order[i] != type)
+		i++;
+	return i;
+}
+
+/*
+ * The slots, which guests rely on, are in the order disks, nets, whatever the command line's order
+ * between different options is.
+ */
+static int cli_add_device(struct cli *cli, const struct cli_option *option, enum device_type type,
+			  struct device_config **ret)
+{
+	struct vm_config *config = cli->config;
+	uint32_t at = config->n_devices;
+
+	if (at == VM_DEVICES_MAX)
+		return failure_set(cli->f, STATUS_USAGE, "%s: at most %u devices fit in one VM",
+				   option->name, VM_DEVICES_MAX);
+	while (at > 0 && cli_rank(config->devices[at - 1].type) > cli_rank(type)) {
+		config->devices[at] = config->devices[at - 1];
+		at--;
+	}
+	config->n_devices++;
+	config->devices[at] = (struct device_config){ .type = type };
+	*ret = &config->devices[at];
+	return 0;
+}
+
 static int cli_set_disk(struct cli *cli, const struct cli_option *option, const char *value)
 {
 	static const struct config_key keys[] = {
@@ -111,19 +145,27 @@ static int cli_set_disk(struct cli *cli, const struct cli_option *option, const 
 		{ "serial", CONFIG_KEY_TEXT, offsetof(struct device_config, blk.serial), 0,
 		  sizeof(((struct blk_config *)0)->serial), false },
 		{ "id", CONFIG_KEY_NAME, offsetof(struct device_config, id), 0, VM_ID_MAX, false },
+		CONFIG_LIMIT_KEYS(struct device_config, blk.limits),
 		{ "iommu", CONFIG_KEY_UNSUPPORTED, 0, 0, 0, false },
 		{ 0 },
 	};
 	struct device_config *disk;
+	int r = cli_add_device(cli, option, DEVICE_TYPE_BLK, &disk);
 
-	if (cli->config->n_devices == VM_DEVICES_MAX)
-		return failure_set(cli->f, STATUS_USAGE, "%s: at most %u devices fit in one VM",
-				   option->name, VM_DEVICES_MAX);
-	disk = &cli->config->devices[cli->config->n_devices++];
-	disk->type = DEVICE_TYPE_BLK;
+	if (r != 0)
+		return r;
 	disk->blk.num_queues = 1;
 	disk->blk.queue_size = CONFIG_QUEUE_SIZE_DEFAULT;
-	return config_keys_parse(option->name, value, keys, disk, cli->f);
+	r = config_keys_parse(option->name, value, keys, disk, cli->f);
+	return r == 0 ? config_limits_check(option->name, &disk->blk.limits, cli->f) : r;
+}
+
+static int cli_set_net(struct cli *cli, const struct cli_option *option, const char *value)
+{
+	struct device_config *net;
+	int r = cli_add_device(cli, option, DEVICE_TYPE_NET, &net);
+
+	return r == 0 ? config_net_parse(option->name, value, net, cli->f) : r;
 }
 
 static int cli_set_console(struct cli *cli, const struct cli_option *option, const char *value)
@@ -255,6 +297,7 @@ static const struct cli_option cli_options[] = {
 	{ "--cpus", CLI_ONE, cli_set_cpus, 0 },
 	{ "--memory", CLI_ONE, cli_set_memory, 0 },
 	{ "--disk", CLI_LIST, cli_set_disk, 0 },
+	{ "--net", CLI_LIST, cli_set_net, 0 },
 	{ "--console", CLI_ONE, cli_set_console, 0 },
 	{ "--serial", CLI_ONE, cli_set_serial, 0 },
 	{ "--transport", CLI_ONE, cli_set_transport, 0 },
@@ -265,7 +308,6 @@ static const struct cli_option cli_options[] = {
 	{ "--seccomp", CLI_ONE, cli_set_seccomp, 0 },
 	{ "--log-file", CLI_ONE, cli_set_string, offsetof(struct vm_config, log_file) },
 	{ "-v", CLI_FLAG, cli_set_verbose, 0 },
-	{ "--net", CLI_UNSUPPORTED, NULL, 0 },
 	{ "--vsock", CLI_UNSUPPORTED, NULL, 0 },
 	{ "--rng", CLI_UNSUPPORTED, NULL, 0 },
 	{ "--config", CLI_UNSUPPORTED, NULL, 0 },
@@ -318,13 +360,30 @@ static int cli_apply(struct cli *cli, int argc, char *const argv[], int *at, uin
 	return r;
 }
 
-/* Default ids are blk0, blk1, … by position among the disks. */
+/* Default ids are blk0, blk1, …, net0, … by position among the devices of their type. */
 static void cli_name_devices(struct vm_config *config)
 {
+	uint32_t n = 0;
+
 	for (uint32_t i = 0; i < config->n_devices; i++) {
-		if (config->devices[i].id[0] == '\0')
-			(void)snprintf(config->devices[i].id, VM_ID_MAX, "blk%u", i);
+		struct device_config *d = &config->devices[i];
+
+		n = i > 0 && config->devices[i - 1].type == d->type ? n + 1 : 0;
+		if (d->id[0] == '\0')
+			(void)snprintf(d->id, VM_ID_MAX, "%s%u", device_type_name(d->type), n);
 	}
+}
+
+static const char *cli_flag(const struct device_config *d)
+{
+	return d->type == DEVICE_TYPE_BLK ? "--disk" : "--net";
+}
+
+static uint32_t cli_device_queues(const struct device_config *d)
+{
+	return d->type == DEVICE_TYPE_BLK ? d->blk.num_queues :
+	       d->type == DEVICE_TYPE_NET ? d->net.num_queues / 2 :
+					    1;
 }
 
 /* What involves more than one option. */
@@ -339,17 +398,25 @@ static int cli_check(struct cli *cli)
 		const struct device_config *d = &config->devices[i];
 
 		if (strcmp(d->id, "core") == 0 || strcmp(d->id, "warden") == 0)
-			return failure_set(cli->f, STATUS_USAGE, "--disk id=%s: this id is reserved",
-					   d->id);
-		if (d->blk.num_queues > config->n_cpus)
+			return failure_set(cli->f, STATUS_USAGE, "%s id=%s: this id is reserved",
+					   cli_flag(d), d->id);
+		if (cli_device_queues(d) > config->n_cpus)
 			return failure_set(cli->f, STATUS_USAGE,
-					   "--disk num_queues=%u: more than the %u vCPUs of "
-					   "--cpus boot",
-					   d->blk.num_queues, config->n_cpus);
+					   "%s num_queues=%u: more than the %u vCPUs of "
+					   "--cpus boot%s",
+					   cli_flag(d),
+					   d->type == DEVICE_TYPE_NET ? d->net.num_queues :
+									d->blk.num_queues,
+					   config->n_cpus,
+					   d->type == DEVICE_TYPE_NET ? " have pairs of" : "");
 		for (uint32_t j = 0; j < i; j++) {
 			if (strcmp(d->id, config->devices[j].id) == 0)
 				return failure_set(cli->f, STATUS_USAGE,
-						   "--disk id=%s: given to two disks", d->id);
+						   "%s id=%s: given to two %s", cli_flag(d), d->id,
+						   d->type == config->devices[j].type &&
+								   d->type == DEVICE_TYPE_BLK ?
+							   "disks" :
+							   "devices");
 		}
 	}
 	return 0;

@@ -38,19 +38,6 @@ struct control {
 	struct control_client clients[CONTROL_CLIENTS_MAX];
 };
 
-static const char *const control_counter_names[] = {
-	[DEVICE_COUNTER_READS] = "reads",
-	[DEVICE_COUNTER_WRITES] = "writes",
-	[DEVICE_COUNTER_READ_BYTES] = "read_bytes",
-	[DEVICE_COUNTER_WRITE_BYTES] = "write_bytes",
-	[DEVICE_COUNTER_FLUSHES] = "flushes",
-	[DEVICE_COUNTER_ERRORS] = "errors",
-	[DEVICE_COUNTER_KICKS] = "kicks",
-	[DEVICE_COUNTER_INTERRUPTS] = "interrupts",
-	[DEVICE_COUNTER_BAD_REQUESTS] = "bad_requests",
-};
-static_assert(ARRAY_LEN(control_counter_names) == DEVICE_COUNTER_N_, "a name per counter");
-
 static void client_free_event(struct event **event)
 {
 	if (*event != NULL)
@@ -433,16 +420,28 @@ struct control *control_free(struct control *control)
 	return NULL;
 }
 
+/* Frames are for NICs, reads and writes for the others. */
+static bool control_counter_fits(enum device_type type, enum device_counter counter)
+{
+	if (counter >= DEVICE_COUNTER_RX_FRAMES && counter <= DEVICE_COUNTER_TX_DROPPED)
+		return type == DEVICE_TYPE_NET;
+	return counter > DEVICE_COUNTER_FLUSHES || type != DEVICE_TYPE_NET;
+}
+
 static void client_send_counters(struct control_client *c, const struct message_counters *counters)
 {
 	struct message_control_reply reply = { .more = c->slot < c->last_slot };
 
 	for (uint32_t i = 0; i < counters->n && i < DEVICE_COUNTER_N_; i++) {
-		struct control_counter *to = &reply.counters[reply.n_counters++];
+		struct control_counter *to = &reply.counters[reply.n_counters];
+
+		if (!control_counter_fits(c->control->vm->config->devices[c->slot].type, i))
+			continue;
+		reply.n_counters++;
 
 		(void)snprintf(to->device, sizeof(to->device), "%s",
 			       c->control->vm->devices[c->slot].name);
-		(void)snprintf(to->name, sizeof(to->name), "%s", control_counter_names[i]);
+		(void)snprintf(to->name, sizeof(to->name), "%s", device_page_counter_name(i));
 		to->value = counters->values[i];
 	}
 	if (!client_send(c, &reply))

@@ -23,6 +23,8 @@ void resources_init(struct resources *res)
 	res->initramfs_fd = -1;
 	for (size_t i = 0; i < ARRAY_LEN(res->disk_fds); i++)
 		res->disk_fds[i] = -1;
+	for (size_t i = 0; i < ARRAY_LEN(res->nets); i++)
+		net_resources_init(&res->nets[i]);
 }
 
 /* "--kernel /path: reason" */
@@ -170,6 +172,8 @@ int resources_open(const struct vm_config *config, struct resources *res, struct
 	for (uint32_t i = 0; i < config->n_devices && r == 0; i++) {
 		if (config->devices[i].type == DEVICE_TYPE_BLK)
 			r = resources_open_disk(&config->devices[i].blk, &res->disk_fds[i], f);
+		else if (config->devices[i].type == DEVICE_TYPE_NET)
+			r = net_resources_open(config->name, &config->devices[i], &res->nets[i], f);
 	}
 	return r;
 }
@@ -191,6 +195,8 @@ void resources_close(struct resources *res)
 	res->initramfs_fd = fd_close(res->initramfs_fd);
 	for (size_t i = 0; i < ARRAY_LEN(res->disk_fds); i++)
 		res->disk_fds[i] = fd_close(res->disk_fds[i]);
+	for (size_t i = 0; i < ARRAY_LEN(res->nets); i++)
+		net_resources_close(&res->nets[i]);
 }
 
 int resources_open_log(const char *path)

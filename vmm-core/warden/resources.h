@@ -14,6 +14,7 @@
 
 #include "ipc/vm_config.h"
 #include "vmm-core/warden/failure.h"
+#include "vmm-core/warden/resources_net.h"
 
 #define RESOURCES_LOCK_WAIT_MS 2000u
 
@@ -22,13 +23,14 @@ struct resources {
 	int kernel_fd;
 	int initramfs_fd; /* -1: none */
 	int disk_fds[VM_DEVICES_MAX]; /* by slot; carries the image's OFD lock */
+	struct net_resources nets[VM_DEVICES_MAX]; /* by slot */
 };
 
 /** resources_init() - everything -1 */
 void resources_init(struct resources *res);
 
 /**
- * resources_open() - open and check /dev/kvm, kernel, initramfs and all disks, lock the images
+ * resources_open() - open and check /dev/kvm, kernel, initramfs, all disks and NICs, lock the images
  *
  * An image that is locked is tried again for RESOURCES_LOCK_WAIT_MS: the ring of a killed VM
  * keeps it locked for some tens of milliseconds.

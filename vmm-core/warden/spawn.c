@@ -137,7 +137,7 @@ static int spawn_child(const struct spawn_plan *plan)
 		(void)sigaction(i, &act, NULL);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	if (s->netns_fd >= 0 && setns(s->netns_fd, CLONE_NEWNET) < 0)
+	if (s->netns_fd >= 0 && !s->skips_netns && setns(s->netns_fd, CLONE_NEWNET) < 0)
 		return errno;
 	if (chdir("/") < 0)
 		return errno;

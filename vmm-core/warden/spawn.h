@@ -30,7 +30,7 @@ struct spawner {
 	int stderr_fd; /* a duplicate of ours, or of the log file */
 	int warden_fd; /* pidfd of the warden, sent to every child with its start message */
 	int netns_fd; /* -1 until a child was born in a new one */
-	bool skips_netns; /* the next child stays in ours for now: it gets netns_fd by message */
+	bool skips_netns; /* the next child stays in ours: for now (core), or for good (net-user) */
 };
 
 #define SPAWNER_INIT                                                                              \

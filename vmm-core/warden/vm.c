@@ -201,7 +201,7 @@ static void vm_init(struct vm *vm, const struct vm_params *params)
 	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
 		const struct device_config *d = &vm->config->devices[i];
 
-		child_init(&vm->devices[i], d->id, device_type_name(d->type), i);
+		child_init(&vm->devices[i], d->id, device_program_name(d), i);
 	}
 }
 

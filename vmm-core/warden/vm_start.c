@@ -12,6 +12,12 @@
 
 #define TITLE_MAX (VM_NAME_MAX + VM_ID_MAX)
 
+/* Its sockets are the host's: see net_user.c. */
+static bool vm_keeps_network(const struct device_config *device)
+{
+	return device->type == DEVICE_TYPE_NET && device->net.mode == NET_MODE_USER;
+}
+
 /* Spawn @child; *ret_end is the other end of its channel. */
 static int vm_spawn(struct vm *vm, struct child *child, int *ret_end)
 {
@@ -24,6 +30,8 @@ static int vm_spawn(struct vm *vm, struct child *child, int *ret_end)
 	if (r < 0)
 		return r;
 	(void)snprintf(title, sizeof(title), "%s/%s", vm->config->name, child->name);
+	if (child != &vm->core)
+		vm->spawner.skips_netns = vm_keeps_network(&vm->config->devices[child->slot]);
 	r = spawn(&vm->spawner, child->role, title, fd_steal(&child_end), &spawned);
 	if (r < 0)
 		return r;
@@ -72,7 +80,7 @@ static int vm_send_core_start(struct vm *vm)
 	m.core_start.config.serial_path = NULL;
 	m.core_start.config.log_file = NULL;
 	for (uint32_t i = 0; i < vm->config->n_devices; i++)
-		m.core_start.config.devices[i].blk.path = NULL;
+		device_config_forget_host(&m.core_start.config.devices[i]);
 	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
 		int r = vm_add_fd(&fds, order[i]);
 
@@ -81,6 +89,22 @@ static int vm_send_core_start(struct vm *vm)
 	}
 	vm_core_send(vm, &m, &fds);
 	return 0;
+}
+
+/* The fds of a NIC, and what was found out for it. Return: 0; -errno */
+static int vm_add_net(struct vm *vm, uint32_t slot, struct fdset *fds, struct device_config *config)
+{
+	const struct net_resources *res = &vm->resources.nets[slot];
+	int r = 0;
+
+	if (config->type != DEVICE_TYPE_NET)
+		return 0;
+	config->net.mac = res->mac;
+	config->net.mtu = res->mtu;
+	config->net.dns = res->dns;
+	for (uint32_t i = 0; i < res->n_fds && r == 0; i++)
+		r = vm_add_fd(fds, res->fds[i]);
+	return r;
 }
 
 /* DEVICE_START into the device's channel, through the end that the core will own. */
@@ -104,8 +128,11 @@ static int vm_send_device_start(struct vm *vm, const struct child *child, int co
 	struct channel *channel;
 	int fd, r;
 
-	m.device_start.config.blk.path = NULL;
+	device_config_forget_host(&m.device_start.config);
 	r = vm_add_fd(&fds, vm->resources.disk_fds[child->slot]);
+	if (r < 0)
+		return r;
+	r = vm_add_net(vm, child->slot, &fds, &m.device_start.config);
 	if (r < 0)
 		return r;
 	m.device_start.n_fds = fds.n;
@@ -160,9 +187,9 @@ static int vm_spawn_all(struct vm *vm, int *ret_core_end, int *ret_ends, struct 
 	int r;
 
 	/* It need not wait for the namespace that the first device is born in: CORE_START. */
-	vm->spawner.skips_netns = vm->config->n_devices > 0;
+	for (uint32_t i = 0; i < vm->config->n_devices; i++)
+		vm->spawner.skips_netns |= !vm_keeps_network(&vm->config->devices[i]);
 	r = vm_spawn(vm, &vm->core, ret_core_end);
-	vm->spawner.skips_netns = false;
 
 	if (r == -EPERM)
 		return failure_set(f, STATUS_FAILED,
