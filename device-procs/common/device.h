@@ -33,6 +33,7 @@ struct device_offer {
 	uint64_t file_size_max; /* RLIMIT_FSIZE, bytes */
 	int keep_fds[FDSET_MAX]; /* the fds that the device keeps open, any order */
 	uint32_t n_keep_fds;
+	uint32_t n_more_fds; /* that it may open once it is sealed */
 };
 
 struct device_ops {

@@ -181,7 +181,7 @@ static uint64_t fd_limit(const struct device *dev)
 		n_open++;
 		highest = fd;
 	}
-	limit = n_open + 2ull * dev->offer.n_queues;
+	limit = n_open + 2ull * dev->offer.n_queues + dev->offer.n_more_fds;
 	return limit > (uint64_t)highest ? limit : (uint64_t)highest + 1;
 }
 

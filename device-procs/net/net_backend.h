@@ -12,6 +12,13 @@
 #include <sys/uio.h>
 
 #include "device-procs/common/device.h"
+#include "device-procs/net/net_header.h"
+
+/*
+ * Buffers of one frame of the driver: as many as there can be descriptors, less one iovec for the
+ * header.
+ */
+#define NET_SPANS_MAX 1023u
 
 struct net_backend;
 
@@ -36,11 +43,13 @@ int must_check net_backend_start(struct net_backend *b, struct event_base *base,
 				 net_backend_ready_fn *ready, void *ctx);
 
 /**
- * net_backend_send() - one frame; Return: 0; -errno
+ * net_backend_send() - one frame: a checked header, then @n spans (<= NET_SPANS_MAX) of the driver
  *
- * -EAGAIN and whatever else the kernel says about one frame lose that frame, as a wire does.
+ * Return: 0; -errno. -EAGAIN and whatever else the kernel says about one frame lose that frame, as
+ * a wire does.
  */
-int must_check net_backend_send(struct net_backend *b, uint32_t pair, const struct iovec *iov,
+int must_check net_backend_send(struct net_backend *b, uint32_t pair,
+				const struct virtio_net_hdr_v1 *header, const struct span *spans,
 				uint32_t n);
 
 /** net_backend_receive() - one frame; Return: bytes, the header included; -EAGAIN; -errno */

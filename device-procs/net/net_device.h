@@ -12,9 +12,6 @@
 #include "device-procs/net/net_control.h"
 #include "device-procs/net/net_header.h"
 
-/* Buffers of one frame of the driver: as many as there can be descriptors, less one iovec for the
- * header. */
-#define NET_SPANS_MAX 1023u
 /* Chains that one received frame may be spread over. */
 #define NET_MERGE_MAX 64u
 /* Frames that are sent, or read, before the driver is shown what is done. */
@@ -30,7 +27,6 @@ struct net_pair {
 	struct rate_limit receive_limit, transmit_limit;
 	struct event *receive_timer, *transmit_timer; /* a limit lets more through */
 	bool is_starved; /* the driver has to offer buffers first; the backend is not watched */
-	bool is_receiving; /* a timer or a budget brings us back */
 	uint32_t pending_len; /* of a frame that found no room yet; 0: none */
 	uint8_t *frame; /* NET_HEADER_BYTES + NET_FRAME_MAX */
 };
@@ -43,10 +39,8 @@ struct net_device {
 	struct net_limits limits; /* of the driver's frames */
 	struct net_state state;
 	uint32_t n_pairs;
-	bool is_running; /* features are set */
 	struct net_pair pairs[NET_PAIRS_MAX];
 	struct span spans[NET_SPANS_MAX]; /* of the chain that is being looked at */
-	struct iovec iov[NET_SPANS_MAX + 1];
 };
 
 extern const struct device_ops net_device_ops;

@@ -39,6 +39,7 @@ struct net_backend {
 	struct tap_queue queues[NET_PAIRS_MAX];
 	net_backend_ready_fn *ready;
 	void *ctx;
+	struct iovec iov[NET_SPANS_MAX + 1];
 };
 
 const char net_backend_name[] = "net";
@@ -157,12 +158,19 @@ int net_backend_start(struct net_backend *b, struct event_base *base,
 	return 0;
 }
 
-int net_backend_send(struct net_backend *b, uint32_t pair, const struct iovec *iov, uint32_t n)
+int net_backend_send(struct net_backend *b, uint32_t pair,
+		     const struct virtio_net_hdr_v1 *header, const struct span *spans, uint32_t n)
 {
+	uint32_t i;
 	ssize_t r;
 
+	b->iov[0] = (struct iovec){ .iov_base = (void *)(uintptr_t)header, /* only read */
+				    .iov_len = NET_HEADER_BYTES };
+	for (i = 0; i < n; i++)
+		if (span_iovec(&spans[i], SPAN_DEVICE_READS, &b->iov[i + 1]) != 0)
+			return -EFAULT;
 	do
-		r = writev(b->queues[pair].fd, iov, (int)n);
+		r = writev(b->queues[pair].fd, b->iov, (int)(n + 1));
 	while (r < 0 && errno == EINTR);
 	return r < 0 ? -errno : 0;
 }

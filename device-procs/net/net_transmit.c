@@ -36,30 +36,24 @@ static bool take_header(struct virtqueue_chain *chain, struct virtio_net_hdr_v1 
 	return done == NET_HEADER_BYTES;
 }
 
-/* Return: bytes of the frame when it may go, and the iovecs for it; 0: it is to be dropped */
-static uint32_t prepare(struct net_device *net, struct virtqueue_chain *chain,
-			struct virtio_net_hdr_v1 *header, uint32_t *ret_n)
+/* Return: bytes of the frame when it may go, from span *ret_first on; 0: it is to be dropped */
+static uint32_t check(const struct net_device *net, struct virtqueue_chain *chain,
+		      struct virtio_net_hdr_v1 *header, uint32_t *ret_first)
 {
 	struct virtio_net_hdr_v1 raw;
-	uint32_t i, n = 0, first;
+	uint32_t len;
 
-	if (chain->is_bad || chain->is_cut || !take_header(chain, &raw, &first) ||
-	    net_header_check(&raw, chain->readable_len - NET_HEADER_BYTES, &net->limits, header) !=
-		    0)
+	if (chain->is_bad || chain->is_cut || !take_header(chain, &raw, ret_first))
 		return 0;
-	net->iov[n++] = (struct iovec){ .iov_base = header, .iov_len = NET_HEADER_BYTES };
-	for (i = first; i < chain->n_readable; i++)
-		if (span_iovec(&chain->spans[i], SPAN_DEVICE_READS, &net->iov[n++]) != 0)
-			return 0;
-	*ret_n = n;
-	return chain->readable_len - NET_HEADER_BYTES;
+	len = chain->readable_len - NET_HEADER_BYTES;
+	return net_header_check(&raw, len, &net->limits, header) == 0 ? len : 0;
 }
 
 static void transmit_one(struct net_pair *pair, struct virtqueue_chain *chain)
 {
 	struct net_device *net = pair->net;
 	struct virtio_net_hdr_v1 header;
-	uint32_t n, len = prepare(net, chain, &header, &n);
+	uint32_t first, len = check(net, chain, &header, &first);
 
 	if (len == 0) {
 		device_count(net->dev, DEVICE_COUNTER_BAD_REQUESTS, 1);
@@ -68,7 +62,8 @@ static void transmit_one(struct net_pair *pair, struct virtqueue_chain *chain)
 	if (rate_limit_is_on(&pair->transmit_limit))
 		rate_limit_charge(&pair->transmit_limit, len);
 	if (net->state.link_down ||
-	    net_backend_send(net->backend, pair->index, net->iov, n) != 0) {
+	    net_backend_send(net->backend, pair->index, &header, chain->spans + first,
+			     chain->n_readable - first) != 0) {
 		device_count(net->dev, DEVICE_COUNTER_TX_DROPPED, 1);
 		return;
 	}

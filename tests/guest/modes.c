@@ -2,6 +2,7 @@
 /* The small modes of the probe guest: what tests of the VMM need a guest to do. */
 #include "blk.h"
 #include "modes.h"
+#include "net.h"
 
 #define SECTOR 512
 #define STAMP 0x5354414d50424b21ull
@@ -232,6 +233,7 @@ const struct mode modes[] = {
 	{ "conformance", conformance_run },
 	{ "drive", mode_drive },
 	{ "hostile", hostile_run },
+	{ "net-echo", net_echo_run },
 	{ "bench", bench_blk_run },
 	{ 0 },
 };

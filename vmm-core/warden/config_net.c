@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define NET_QUEUE_SIZE_DEFAULT 256u
+#define NET_USER_MTU 65520u /* the largest that libslirp takes; it ends every connection itself */
 #define NET_MTU_MIN 1280u /* VIRTIO 1.2 §5.1.4.1: what a device may announce */
 
 /* What needs a second look once all keys are there. */
@@ -152,6 +153,9 @@ static int net_check_mode(const char *flag, const struct net_config *net, bool m
 	} else if (net->tap != NULL || net->n_fds != 0) {
 		return failure_set(f, STATUS_USAGE, "%s %s: not with mode=user", flag,
 				   net->tap != NULL ? "tap" : "fd");
+	} else if (net->mtu > NET_USER_MTU) {
+		return failure_set(f, STATUS_USAGE, "%s mtu=%u: with mode=user at most %u", flag,
+				   net->mtu, NET_USER_MTU);
 	} else if (net->num_queues != 2) {
 		return failure_set(f, STATUS_USAGE, "%s num_queues=%u: with mode=user only 2", flag,
 				   net->num_queues);
@@ -194,6 +198,8 @@ static int net_finish(const char *flag, struct net_options *o, struct failure *f
 	/* One fd per pair is what the fds say themselves. */
 	if (net->num_queues == 0)
 		net->num_queues = net->n_fds > 1 ? 2 * net->n_fds : 2;
+	if (net->mode == NET_MODE_USER && net->mtu == 0)
+		net->mtu = NET_USER_MTU;
 	net->no_tso = !o->tso;
 	net->no_ufo = !o->ufo;
 	net->no_csum = !o->csum;
