@@ -19,6 +19,7 @@
 /* Two processes of different builds meet here: the layout is part of DEVICE_PAGE_VERSION. */
 static_assert(sizeof(struct device_page_header) == 640, "header");
 static_assert(offsetof(struct device_page_header, interrupt_status) == 16, "header");
+static_assert(offsetof(struct device_page_header, state_size) == 20, "header");
 static_assert(offsetof(struct device_page_header, heartbeat) == 24, "header");
 static_assert(offsetof(struct device_page_header, counters) == 128, "header");
 static_assert(DEVICE_COUNTER_N_ <= DEVICE_COUNTERS_MAX, "counters");
@@ -45,70 +46,91 @@ static_assert(sizeof(((struct device_page_queue *)0)->journal[0]) == 8, "journal
 #define PAGE_BYTES 4096u
 #define INTERRUPTS (DEVICE_INTERRUPT_QUEUE | DEVICE_INTERRUPT_CONFIG)
 
-uint64_t device_page_size(uint32_t n_queues)
+static uint64_t round_to_page(uint64_t n)
 {
-	uint64_t size = sizeof(struct device_page) +
-			(uint64_t)n_queues * sizeof(struct device_page_queue);
-
-	return (size + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+	return (n + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 }
 
-int device_page_create(uint32_t n_queues, struct device_page **ret, int *ret_fd)
+static uint64_t state_offset(struct device_page_shape shape)
+{
+	return round_to_page(sizeof(struct device_page) +
+			     (uint64_t)shape.n_queues * sizeof(struct device_page_queue));
+}
+
+static bool is_shape_ok(struct device_page_shape shape)
+{
+	return shape.n_queues > 0 && shape.n_queues <= DEVICE_QUEUES_MAX &&
+	       shape.state_size <= DEVICE_STATE_MAX;
+}
+
+uint64_t device_page_size(struct device_page_shape shape)
+{
+	return state_offset(shape) + round_to_page(shape.state_size);
+}
+
+void *device_page_state(struct device_page *page, struct device_page_shape shape)
+{
+	return shape.state_size == 0 ? NULL : (uint8_t *)page + state_offset(shape);
+}
+
+int device_page_create(struct device_page_shape shape, struct device_page **ret, int *ret_fd)
 {
 	cleanup_fd int fd = -1;
 	struct device_page *page;
 	void *at;
 	int r;
 
-	if (n_queues == 0 || n_queues > DEVICE_QUEUES_MAX)
+	if (!is_shape_ok(shape))
 		return -EINVAL;
-	fd = shared_memory_create("bulkhead-device-page", device_page_size(n_queues), 0);
+	fd = shared_memory_create("bulkhead-device-page", device_page_size(shape), 0);
 	if (fd < 0)
 		return fd;
-	r = shared_memory_map(fd, device_page_size(n_queues), &at);
+	r = shared_memory_map(fd, device_page_size(shape), &at);
 	if (r != 0)
 		return r;
 	page = at; /* all zero: no interrupt, no record, every queue disabled, every head free */
 	page->header.magic = DEVICE_PAGE_MAGIC;
 	page->header.version = DEVICE_PAGE_VERSION;
-	page->header.n_queues = n_queues;
+	page->header.n_queues = shape.n_queues;
+	page->header.state_size = shape.state_size;
 	page->log.next_seq = 1;
 	*ret = page;
 	*ret_fd = fd_steal(&fd);
 	return 0;
 }
 
-int device_page_map(int fd, uint32_t n_queues, struct device_page **ret)
+int device_page_map(int fd, struct device_page_shape shape, struct device_page **ret)
 {
 	struct device_page_header *h;
 	struct device_page *page;
 	void *at;
 	int r;
 
-	if (n_queues == 0 || n_queues > DEVICE_QUEUES_MAX)
+	if (!is_shape_ok(shape))
 		return -EINVAL;
-	r = shared_memory_check(fd, device_page_size(n_queues));
+	r = shared_memory_check(fd, device_page_size(shape));
 	if (r != 0)
 		return r;
-	r = shared_memory_map(fd, device_page_size(n_queues), &at);
+	r = shared_memory_map(fd, device_page_size(shape), &at);
 	if (r != 0)
 		return r;
 	page = at;
 	h = &page->header;
 	if (__atomic_load_n(&h->magic, __ATOMIC_RELAXED) != DEVICE_PAGE_MAGIC ||
 	    __atomic_load_n(&h->version, __ATOMIC_RELAXED) != DEVICE_PAGE_VERSION ||
-	    __atomic_load_n(&h->n_queues, __ATOMIC_RELAXED) != n_queues) {
-		device_page_unmap(page, n_queues);
+	    __atomic_load_n(&h->n_queues, __ATOMIC_RELAXED) != shape.n_queues ||
+	    __atomic_load_n(&h->state_size, __ATOMIC_RELAXED) != shape.state_size) {
+		device_page_unmap(page, shape);
 		return -EINVAL;
 	}
 	*ret = page;
 	return 0;
 }
 
-struct device_page *device_page_unmap(struct device_page *page, uint32_t n_queues)
+struct device_page *device_page_unmap(struct device_page *page, struct device_page_shape shape)
 {
 	if (page != NULL)
-		(void)munmap(page, device_page_size(n_queues));
+		(void)munmap(page, device_page_size(shape));
 	return NULL;
 }
 

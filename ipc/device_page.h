@@ -12,10 +12,15 @@
  *	0	  struct device_page_header	interrupt status, heartbeat, counters
  *	4096	  struct device_page_log	log ring
  *	12288	  struct device_page_queue[]	one per queue: indices and the in-flight table
+ *	after it  state_size bytes		the device's own, from a page boundary on
  *
  * Interrupt status: the device sets bits with an atomic OR before it signals the irqfd, the core
  * answers the guest's InterruptStatus read from it and clears what the guest acknowledges
  * (VIRTIO 1.2 §4.2.2), so no message is needed per interrupt.
+ *
+ * The device's own state is whatever its type must keep across a restart. It is zero when the page
+ * is made and after every reset of the device (the device process clears it before it answers; if
+ * none is there to answer, the core does), and hostile input for a successor.
  *
  * Journal: per queue and head one 64-bit word (journal_* below) plus next_avail and used_commit,
  * written in the order that lets a successor tell apart a crash between any two stores.
@@ -32,6 +37,7 @@
 #define DEVICE_PAGE_VERSION 1u
 #define DEVICE_QUEUES_MAX 64u
 #define DEVICE_QUEUE_SIZE_MAX 1024u
+#define DEVICE_STATE_MAX (128u << 10)
 
 /* VIRTIO 1.2 §4.2.2 InterruptStatus */
 #define DEVICE_INTERRUPT_QUEUE 0x1u
@@ -63,7 +69,7 @@ struct device_page_header {
 	uint32_t generation; /* incarnation that writes; set by the core before hand-over */
 	uint32_t n_queues;
 	uint32_t interrupt_status; /* atomic; see above */
-	uint32_t pad0;
+	uint32_t state_size; /* bytes, as in HELLO */
 	uint64_t heartbeat; /* device: incremented at every turn of its loop */
 	uint64_t pad1[12];
 	uint64_t counters[DEVICE_COUNTERS_MAX];
@@ -112,20 +118,30 @@ struct device_page {
 	struct device_page_queue queues[];
 };
 
-/** device_page_size() - bytes of a page for @n_queues queues (1..DEVICE_QUEUES_MAX) */
-uint64_t device_page_size(uint32_t n_queues);
+/* What a page is made for; both ends know it from HELLO, never from the page itself. */
+struct device_page_shape {
+	uint32_t n_queues; /* 1..DEVICE_QUEUES_MAX */
+	uint32_t state_size; /* 0..DEVICE_STATE_MAX */
+};
+
+/** device_page_size() - bytes of a page of that shape */
+uint64_t device_page_size(struct device_page_shape shape);
+
+/** device_page_state() - the device's own state, page-aligned; NULL when it has none */
+void *device_page_state(struct device_page *page, struct device_page_shape shape);
 
 /** device_page_create() - core: make, map and stamp a page; *ret_fd owned; Return: 0, -errno */
-int must_check device_page_create(uint32_t n_queues, struct device_page **ret, int *ret_fd);
+int must_check device_page_create(struct device_page_shape shape, struct device_page **ret,
+				  int *ret_fd);
 
 /**
  * device_page_map() - device process: check and map the fd that the core sent (borrowed)
- * Return: 0; -EINVAL when size, seals, magic, version or queue count are not as expected.
+ * Return: 0; -EINVAL when size, seals, magic, version or shape are not as expected.
  */
-int must_check device_page_map(int fd, uint32_t n_queues, struct device_page **ret);
+int must_check device_page_map(int fd, struct device_page_shape shape, struct device_page **ret);
 
 /** device_page_unmap() - takes NULL; Return: NULL */
-struct device_page *device_page_unmap(struct device_page *page, uint32_t n_queues);
+struct device_page *device_page_unmap(struct device_page *page, struct device_page_shape shape);
 
 /** device_page_raise() - device: set interrupt bits; signal the irqfd afterwards */
 void device_page_raise(struct device_page *page, uint32_t bits);

@@ -30,8 +30,10 @@ uint32_t message_n_fds(const struct message *m)
 		return m->setup.n_regions + 1u;
 	if (m->type == MESSAGE_ENABLE_QUEUE)
 		return 2;
-	if (m->type == MESSAGE_CHILD_ADDED)
+	if (m->type == MESSAGE_CHILD_ADDED || m->type == MESSAGE_CHILD_OFFERED)
 		return 1;
+	if (m->type == MESSAGE_CONTROL_REQUEST)
+		return m->control_request.has_program;
 	return 0;
 }
 

@@ -20,6 +20,21 @@
  *	W->C  RESUME		  run (a VM starts paused, so that the warden has the last word)
  *	C->D  SET_FEATURES, ENABLE_QUEUE...	at DRIVER_OK; each request answered by REPLY
  *
+ * When a device process has died:
+ *
+ *	W->C  CHILD_GONE	  no I/O of it can land any more; has_successor: another one comes,
+ *				  else the device has failed, until the core asks to REVIVE it
+ *	W->C  CHILD_ADDED	  the successor, with the next generation
+ *
+ * Planned replacement, while the old process serves; with is_held the new one gets no SETUP
+ * before CHILD_RELEASED:
+ *
+ *	W->C  CHILD_OFFERED	  the new one; the core starts it, up to READY (or HELLO)
+ *	C->W  DEVICE_STATE	  of the new generation: READY or HELD; or CONDEMN
+ *	W->C  DRAIN		  stop the old one; REPLY: nothing of it is in flight
+ *	W->C  CHILD_GONE	  the old one was killed: the new one takes over. Of the new generation
+ *				  instead: forget it, the old one goes on
+ *
  * A request carries seq != 0; its answer is a REPLY with the same seq. Every message about a
  * device carries the generation (incarnation) of its process; late ones are dropped.
  *
@@ -28,16 +43,18 @@
  *	CORE_START	/dev/kvm, kernel, UID-block lock, pidfd of the warden, network
  *			namespace, then as the has_*
  *			fields say: initramfs, serial in, serial out
- *	CHILD_ADDED	the core's end of that device's channel
+ *	CHILD_ADDED	the core's end of that device's channel; CHILD_OFFERED likewise
  *	DEVICE_START	n_fds resources of the device (disk, tap, socket, ...), then the pidfd of
  *			the warden
  *	SETUP		the device page, then one memfd per region
  *	ENABLE_QUEUE	kick eventfd, call eventfd
+ *	CONTROL_REQUEST	with has_program: the program to run
  *
  * READY, NEEDS_RESET, RESET, PAUSE, RESUME, PING, POWER_BUTTON and REBOOT have no body.
- * GET_COUNTERS uses counters.slot and is answered by COUNTERS with the same seq. CONDEMN,
- * DEVICE_STATE and LOG use device_event, CONFIG_WRITTEN and CONFIG_CHANGED config, CORE_FAILED and
- * DEVICE_FAILED failed, CHILD_ADDED and CHILD_GONE child; the others the member of their own name.
+ * GET_COUNTERS uses counters.slot and is answered by COUNTERS with the same seq. CONDEMN, STALLED,
+ * REVIVE, DEVICE_STATE and LOG use device_event, CONFIG_WRITTEN and CONFIG_CHANGED config,
+ * CORE_FAILED and DEVICE_FAILED failed, the CHILD_* and DRAIN child; the others the member of their
+ * own name.
  *
  * Ranges, checked on both sides: slot < VM_DEVICES_MAX; n_cpus 1..VM_CPUS_MAX; queue sizes powers
  * of two up to DEVICE_QUEUE_SIZE_MAX; results 0..4095; uid and gid never -1; enums only the values
@@ -52,12 +69,15 @@
 #include "ipc/device_page.h"
 #include "ipc/fdset.h"
 #include "ipc/guest_memory.h"
+#include "ipc/ring_params.h"
 #include "ipc/vm_config.h"
 
-#define PROTOCOL_VERSION 1u
+#define PROTOCOL_VERSION 2u
 #define MESSAGE_FRAME_MAX 65536u /* bytes of one encoded frame */
 #define MESSAGE_TEXT_MAX 256u /* bytes of a reason or log line, including NUL */
 #define DEVICE_CONFIG_SPACE_MAX 256u
+#define DEVICE_CHANNEL_FD 3 /* of every child, inherited from the warden */
+#define DEVICE_RING_FD 4 /* of a device process with DEVICE_START.ring, likewise */
 
 enum message_type {
 	MESSAGE_NONE = 0,
@@ -86,6 +106,9 @@ enum message_type {
 	MESSAGE_CORE_START,
 	MESSAGE_CHILD_ADDED,
 	MESSAGE_CHILD_GONE,
+	MESSAGE_CHILD_OFFERED,
+	MESSAGE_CHILD_RELEASED,
+	MESSAGE_DRAIN,
 	MESSAGE_POWER_BUTTON,
 	MESSAGE_REBOOT,
 	MESSAGE_GET_COUNTERS,
@@ -93,6 +116,8 @@ enum message_type {
 	MESSAGE_CORE_READY,
 	MESSAGE_VM_STATE,
 	MESSAGE_CONDEMN,
+	MESSAGE_STALLED,
+	MESSAGE_REVIVE,
 	MESSAGE_DEVICE_STATE,
 	MESSAGE_COUNTERS,
 	MESSAGE_LOG,
@@ -118,6 +143,11 @@ struct message_device_start {
 	uint32_t verbosity;
 	struct device_config config; /* without paths */
 	uint32_t n_fds; /* the resources, without the pidfd that follows them */
+	/* Not 0: fd DEVICE_RING_FD is an io_uring that is still disabled; see ring_params.h */
+	uint32_t n_ring;
+	uint64_t ring[RING_PARAMS_N];
+	uint32_t n_forwards; /* net, user mode */
+	struct net_forward forwards[NET_FORWARDS_MAX];
 };
 
 struct message_hello {
@@ -130,6 +160,7 @@ struct message_hello {
 	uint8_t config[DEVICE_CONFIG_SPACE_MAX];
 	uint32_t config_writable_len; /* bytes of the mask below in use; 0: nothing is writable */
 	uint8_t config_writable[DEVICE_CONFIG_SPACE_MAX]; /* 0xff: the driver may write this byte */
+	uint32_t state_size; /* bytes of the device's own state in the page, <= DEVICE_STATE_MAX */
 };
 
 struct message_setup {
@@ -168,11 +199,13 @@ struct message_core_start {
 	struct vm_config config; /* without paths */
 };
 
-/* CHILD_ADDED carries the channel fd; CHILD_GONE: that process is dead, all its I/O is over */
+/* One incarnation of a device: CHILD_ADDED, CHILD_OFFERED, CHILD_RELEASED, CHILD_GONE, DRAIN */
 struct message_child {
 	uint32_t slot;
 	uint32_t generation;
 	enum device_type type;
+	bool is_held; /* CHILD_ADDED, CHILD_OFFERED: for a debugger; also, its start takes any time */
+	bool has_successor; /* CHILD_GONE: do not tell the driver */
 };
 
 /* ADJUST: all of it, every time. No reply: a successor is started with the same. */
@@ -209,10 +242,14 @@ enum device_state {
 	DEVICE_STATE_READY, /* sealed, no driver yet */
 	DEVICE_STATE_ACTIVE, /* the driver set DRIVER_OK */
 	DEVICE_STATE_FAILED,
+	DEVICE_STATE_HELD, /* said HELLO, waits for CHILD_RELEASED */
 	DEVICE_STATE_N_,
 };
 
-/* CONDEMN: kill that child, reason in text. DEVICE_STATE: what ps shows. LOG: a device's record */
+/*
+ * CONDEMN: kill that child, reason in text. STALLED: it shows no sign of life. REVIVE: the driver
+ * reset a device that has failed. DEVICE_STATE: what ps shows. LOG: a device's record
+ */
 struct message_device_event {
 	uint32_t slot;
 	uint32_t generation;
@@ -245,7 +282,9 @@ enum control_command {
 	CONTROL_REBOOT,
 	CONTROL_SHUTDOWN,
 	CONTROL_LOG,
-	CONTROL_LIMIT = 32, /* text: KEY=VALUE,... */
+	CONTROL_RESTART,
+	CONTROL_RESUME_DEVICE,
+	CONTROL_LIMIT, /* text: KEY=VALUE,... */
 	CONTROL_LINK, /* text: up or down */
 	CONTROL_N_,
 };
@@ -254,6 +293,8 @@ struct message_control_request {
 	uint32_t protocol;
 	enum control_command command;
 	char device[VM_ID_MAX]; /* empty: all */
+	bool has_program; /* RESTART: the fd of the program to run instead of the installed one */
+	bool is_stopped; /* RESTART: wait for RESUME_DEVICE before the guest is served */
 	char text[MESSAGE_TEXT_MAX]; /* by command */
 };
 
@@ -264,7 +305,9 @@ struct control_process {
 	int32_t pid; /* 0: not running */
 	char state[16];
 	uint32_t restarts;
-	char last_exit[64];
+	char last_exit[96];
+	uint64_t last_stall_us; /* how long the guest waited at the last restart; 0: never */
+	uint64_t last_stall_at; /* when, in seconds since 1970 */
 };
 
 struct control_counter {
@@ -273,12 +316,13 @@ struct control_counter {
 	uint64_t value;
 };
 
-#define CONTROL_PROCESSES_MAX (VM_DEVICES_MAX + 2u)
+#define CONTROL_PROCESSES_MAX (VM_DEVICES_MAX + 2u) /* in one frame */
 #define CONTROL_COUNTERS_MAX 64u
 
 struct message_control_reply {
 	int32_t result; /* 0 or a positive errno value; text explains */
 	char text[MESSAGE_TEXT_MAX];
+	int32_t pid; /* RESTART with is_stopped: of the process that waits */
 	bool more;
 	char vm_name[VM_NAME_MAX]; /* INFO */
 	char vm_state[16]; /* INFO */

@@ -38,6 +38,8 @@ SAME_VALUE(SERIAL_NULL, BULKHEAD__SERIAL_MODE__SERIAL_NULL);
 SAME_VALUE(SERIAL_TTY, BULKHEAD__SERIAL_MODE__SERIAL_TTY);
 SAME_VALUE(SERIAL_PTY, BULKHEAD__SERIAL_MODE__SERIAL_PTY);
 SAME_VALUE(SERIAL_FILE, BULKHEAD__SERIAL_MODE__SERIAL_FILE);
+SAME_VALUE(VM_TRANSPORT_PCI, BULKHEAD__TRANSPORT__TRANSPORT_PCI);
+SAME_VALUE(VM_TRANSPORT_MMIO, BULKHEAD__TRANSPORT__TRANSPORT_MMIO);
 SAME_VALUE(NET_MODE_TAP, BULKHEAD__NET_MODE__NET_MODE_TAP);
 SAME_VALUE(NET_MODE_USER, BULKHEAD__NET_MODE__NET_MODE_USER);
 SAME_VALUE(VM_STATE_STARTING, BULKHEAD__VM_STATE__VM_STATE_STARTING);
@@ -52,6 +54,7 @@ SAME_VALUE(DEVICE_STATE_STARTING, BULKHEAD__DEVICE_STATE__DEVICE_STATE_STARTING)
 SAME_VALUE(DEVICE_STATE_READY, BULKHEAD__DEVICE_STATE__DEVICE_STATE_READY);
 SAME_VALUE(DEVICE_STATE_ACTIVE, BULKHEAD__DEVICE_STATE__DEVICE_STATE_ACTIVE);
 SAME_VALUE(DEVICE_STATE_FAILED, BULKHEAD__DEVICE_STATE__DEVICE_STATE_FAILED);
+SAME_VALUE(DEVICE_STATE_HELD, BULKHEAD__DEVICE_STATE__DEVICE_STATE_HELD);
 SAME_VALUE(CONTROL_PS, BULKHEAD__CONTROL_COMMAND__CONTROL_PS);
 SAME_VALUE(CONTROL_INFO, BULKHEAD__CONTROL_COMMAND__CONTROL_INFO);
 SAME_VALUE(CONTROL_COUNTERS, BULKHEAD__CONTROL_COMMAND__CONTROL_COUNTERS);
@@ -61,6 +64,8 @@ SAME_VALUE(CONTROL_POWER_BUTTON, BULKHEAD__CONTROL_COMMAND__CONTROL_POWER_BUTTON
 SAME_VALUE(CONTROL_REBOOT, BULKHEAD__CONTROL_COMMAND__CONTROL_REBOOT);
 SAME_VALUE(CONTROL_SHUTDOWN, BULKHEAD__CONTROL_COMMAND__CONTROL_SHUTDOWN);
 SAME_VALUE(CONTROL_LOG, BULKHEAD__CONTROL_COMMAND__CONTROL_LOG);
+SAME_VALUE(CONTROL_RESTART, BULKHEAD__CONTROL_COMMAND__CONTROL_RESTART);
+SAME_VALUE(CONTROL_RESUME_DEVICE, BULKHEAD__CONTROL_COMMAND__CONTROL_RESUME_DEVICE);
 SAME_VALUE(CONTROL_LIMIT, BULKHEAD__CONTROL_COMMAND__CONTROL_LIMIT);
 SAME_VALUE(CONTROL_LINK, BULKHEAD__CONTROL_COMMAND__CONTROL_LINK);
 
@@ -150,7 +155,6 @@ static const struct codec_field net_config_fields[] = {
 	CODEC_BOOL(link_down),
 	CODEC_BOOL(loopback),
 	CODEC_ANY32(dns),
-	CODEC_STRUCTS(forwards, n_forwards, net_forward_layout, 0),
 	CODEC_STRUCT(limits, rate_limit_layout),
 };
 static const struct codec_struct net_config_layout = CODEC_LAYOUT(
@@ -178,6 +182,7 @@ static const struct codec_field restart_policy_fields[] = {
 	CODEC_ANY32(window_ms),
 	CODEC_ANY32(backoff_ms),
 	CODEC_ANY32(heartbeat_ms),
+	CODEC_BOOL(standby),
 };
 static const struct codec_struct restart_policy_layout = CODEC_LAYOUT(
 	bulkhead__restart_policy__descriptor, PLAIN, restart_policy_fields, NULL);
@@ -200,6 +205,7 @@ static const struct codec_field vm_config_fields[] = {
 	CODEC_U64(memory_size, GUEST_PAGE_SIZE, UINT64_MAX),
 	CODEC_BOOL(memory_hugepages),
 	CODEC_BOOL(memory_prefault),
+	CODEC_ENUM(transport, UP_TO(VM_TRANSPORT_MMIO + 1)),
 	CODEC_ENUM(serial, UP_TO(SERIAL_FILE + 1)),
 	CODEC_STRUCTS(devices, n_devices, device_config_layout, 0),
 	CODEC_STRUCT(restart, restart_policy_layout),
@@ -216,6 +222,17 @@ static const struct codec_struct vm_config_layout = CODEC_LAYOUT(
 
 #define WIRE Bulkhead__DeviceStart
 #define PLAIN struct message_device_start
+static bool device_start_check(const void *plain)
+{
+	const struct message_device_start *s = plain;
+
+	for (uint32_t i = 0; i < s->n_ring; i++) {
+		if (s->ring[i] > UINT32_MAX)
+			return false;
+	}
+	return s->n_ring == 0 || s->n_ring == RING_PARAMS_N;
+}
+
 static const struct codec_field device_start_fields[] = {
 	CODEC_ANY32(protocol), /* the receiver names a difference, so it must get through */
 	CODEC_U32(uid, 0, ID_MAX),
@@ -226,9 +243,11 @@ static const struct codec_field device_start_fields[] = {
 	CODEC_ANY32(verbosity),
 	CODEC_STRUCT(config, device_config_layout),
 	CODEC_U32(n_fds, 0, FDSET_MAX - 1),
+	CODEC_U64S(ring, n_ring),
+	CODEC_STRUCTS(forwards, n_forwards, net_forward_layout, 0),
 };
 static const struct codec_struct device_start_layout = CODEC_LAYOUT(
-	bulkhead__device_start__descriptor, PLAIN, device_start_fields, NULL);
+	bulkhead__device_start__descriptor, PLAIN, device_start_fields, device_start_check);
 #undef WIRE
 #undef PLAIN
 
@@ -249,6 +268,7 @@ static const struct codec_field hello_fields[] = {
 	CODEC_U32(queue_size_max, 1, DEVICE_QUEUE_SIZE_MAX),
 	CODEC_BYTES(config, config_len),
 	CODEC_BYTES(config_writable, config_writable_len),
+	CODEC_U32(state_size, 0, DEVICE_STATE_MAX),
 };
 static const struct codec_struct hello_layout =
 	CODEC_LAYOUT(bulkhead__hello__descriptor, PLAIN, hello_fields, hello_check);
@@ -370,6 +390,8 @@ static const struct codec_field child_fields[] = {
 	CODEC_U32(slot, 0, SLOT_MAX),
 	CODEC_ANY32(generation),
 	CODEC_ENUM(type, DEVICE_TYPES),
+	CODEC_BOOL(is_held),
+	CODEC_BOOL(has_successor),
 };
 static const struct codec_struct child_layout =
 	CODEC_LAYOUT(bulkhead__child__descriptor, PLAIN, child_fields, NULL);
@@ -470,6 +492,8 @@ static const struct codec_field control_request_fields[] = {
 	CODEC_ANY32(protocol),
 	CODEC_ENUM(command, UP_TO(CONTROL_N_) & ~BIT(0)),
 	CODEC_NAME_OR_EMPTY(device),
+	CODEC_BOOL(has_program),
+	CODEC_BOOL(is_stopped),
 	CODEC_TEXT(text),
 };
 static const struct codec_struct control_request_layout = CODEC_LAYOUT(
@@ -486,6 +510,8 @@ static const struct codec_field control_process_fields[] = {
 	CODEC_TEXT(state),
 	CODEC_ANY32(restarts),
 	CODEC_TEXT(last_exit),
+	CODEC_ANY64(last_stall_us),
+	CODEC_ANY64(last_stall_at),
 };
 static const struct codec_struct control_process_layout = CODEC_LAYOUT(
 	bulkhead__control_process__descriptor, PLAIN, control_process_fields, NULL);
@@ -516,6 +542,7 @@ static const struct codec_field control_reply_fields[] = {
 	CODEC_ANY64(memory_size),
 	CODEC_STRUCTS(processes, n_processes, control_process_layout, 0),
 	CODEC_STRUCTS(counters, n_counters, control_counter_layout, 0),
+	CODEC_I32(pid, INT32_MAX),
 };
 static const struct codec_struct control_reply_layout = CODEC_LAYOUT(
 	bulkhead__control_reply__descriptor, PLAIN, control_reply_fields, NULL);
@@ -573,12 +600,17 @@ static const struct codec_type types[MESSAGE_N_] = {
 	ROW(CORE_START, CORE_START, core_start_layout),
 	ROW(CHILD_ADDED, CHILD_ADDED, child_layout),
 	ROW(CHILD_GONE, CHILD_GONE, child_layout),
+	ROW(CHILD_OFFERED, CHILD_OFFERED, child_layout),
+	ROW(CHILD_RELEASED, CHILD_RELEASED, child_layout),
+	ROW(DRAIN, DRAIN, child_layout),
 	ROW(POWER_BUTTON, POWER_BUTTON, empty_layout),
 	ROW(REBOOT, REBOOT, empty_layout),
 	ROW(GET_COUNTERS, GET_COUNTERS, get_counters_layout),
 	ROW(CORE_READY, CORE_READY, core_ready_layout),
 	ROW(VM_STATE, VM_STATE, vm_state_layout),
 	ROW(CONDEMN, CONDEMN, device_event_layout),
+	ROW(STALLED, STALLED, device_event_layout),
+	ROW(REVIVE, REVIVE, device_event_layout),
 	ROW(DEVICE_STATE, DEVICE_STATE, device_event_layout),
 	ROW(COUNTERS, COUNTERS, counters_layout),
 	ROW(LOG, LOG, log_layout),

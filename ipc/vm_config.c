@@ -7,14 +7,17 @@
 
 #include "ipc/cleanup.h"
 
+static void device_config_clear(struct device_config *d)
+{
+	free(d->path);
+	if (d->type == DEVICE_TYPE_NET)
+		free(d->net.host);
+}
+
 void vm_config_clear(struct vm_config *config)
 {
-	for (uint32_t i = 0; i < config->n_devices && i < VM_DEVICES_MAX; i++) {
-		if (config->devices[i].type == DEVICE_TYPE_BLK)
-			free(config->devices[i].blk.path);
-		else if (config->devices[i].type == DEVICE_TYPE_NET)
-			free(config->devices[i].net.tap);
-	}
+	for (uint32_t i = 0; i < config->n_devices && i < VM_DEVICES_MAX; i++)
+		device_config_clear(&config->devices[i]);
 	free(config->run_dir);
 	free(config->kernel);
 	free(config->initramfs);
@@ -52,11 +55,7 @@ const char *device_program_name(const struct device_config *config)
 
 void device_config_forget_host(struct device_config *config)
 {
-	if (config->type == DEVICE_TYPE_BLK) {
-		config->blk.path = NULL;
-	} else if (config->type == DEVICE_TYPE_NET) {
-		config->net.tap = NULL;
-		config->net.n_fds = 0;
-		memset(config->net.fds, 0, sizeof(config->net.fds));
-	}
+	config->path = NULL;
+	if (config->type == DEVICE_TYPE_NET)
+		config->net.host = NULL;
 }

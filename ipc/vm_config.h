@@ -11,9 +11,10 @@
 #include <stdint.h>
 
 #define VM_CPUS_MAX 64u
-#define VM_DEVICES_MAX 16u /* virtio-mmio slots, interfaces: fixed places */
+#define VM_DEVICES_MAX 31u /* what one PCI bus holds beside its host bridge */
 #define VM_NAME_MAX 64u /* bytes including NUL; [A-Za-z0-9][A-Za-z0-9._-]* */
 #define VM_ID_MAX 32u /* device id, bytes including NUL; same alphabet */
+#define VM_RNG_SOURCE_DEFAULT "/dev/urandom" /* stands for getrandom() */
 #define VM_CMDLINE_MAX 4096u /* bytes including NUL; the kernel's own limit may be lower */
 
 enum device_type { /* the virtio device ids of VIRTIO 1.2 §5 */
@@ -23,6 +24,11 @@ enum device_type { /* the virtio device ids of VIRTIO 1.2 §5 */
 	DEVICE_TYPE_RNG = 4,
 	DEVICE_TYPE_VSOCK = 19,
 	DEVICE_TYPE_IOMMU = 23,
+};
+
+enum vm_transport {
+	VM_TRANSPORT_PCI,
+	VM_TRANSPORT_MMIO,
 };
 
 enum serial_mode {
@@ -44,7 +50,6 @@ struct rate_limit_config {
 };
 
 struct blk_config {
-	char *path; /* warden only */
 	bool read_only;
 	bool direct; /* O_DIRECT */
 	uint32_t num_queues; /* 1..n_cpus */
@@ -68,11 +73,17 @@ struct net_forward {
 	uint32_t host_port, guest_port; /* 1..65535 */
 };
 
+/* What the warden alone needs to know about a NIC. */
+struct net_host {
+	uint32_t n_fds;
+	int fds[NET_PAIRS_MAX]; /* of the tap, inherited from whoever started us */
+	uint32_t n_forwards;
+	struct net_forward forwards[NET_FORWARDS_MAX];
+};
+
 struct net_config {
 	enum net_mode mode;
-	char *tap; /* warden only; NULL: fds */
-	uint32_t n_fds;
-	int fds[NET_PAIRS_MAX]; /* warden only: inherited from whoever started us */
+	struct net_host *host; /* warden only; owned */
 	uint64_t mac; /* first byte in bits 40 to 47; 0: the warden finds one */
 	uint32_t num_queues; /* receive and transmit: 2 per pair */
 	uint32_t queue_size; /* power of two, 2..1024 */
@@ -81,14 +92,13 @@ struct net_config {
 	bool link_down; /* `bulkheadctl link`: a successor starts so too */
 	bool loopback; /* USER: the host's loopback may be reached */
 	uint32_t dns; /* USER: server, IPv4, host byte order; 0: none */
-	uint32_t n_forwards;
-	struct net_forward forwards[NET_FORWARDS_MAX];
 	struct rate_limit_config limits;
 };
 
 struct device_config {
 	enum device_type type;
 	char id[VM_ID_MAX];
+	char *path; /* warden only: image (blk), tap, if named (net), source of entropy (rng) */
 	union {
 		struct blk_config blk;
 		struct net_config net;
@@ -100,6 +110,7 @@ struct restart_policy {
 	uint32_t window_ms;
 	uint32_t backoff_ms;
 	uint32_t heartbeat_ms; /* 0: off */
+	bool standby; /* a successor of every device process is started ahead */
 };
 
 struct vm_config {
@@ -112,6 +123,7 @@ struct vm_config {
 	uint64_t memory_size; /* bytes, multiple of 4096 */
 	bool memory_hugepages;
 	bool memory_prefault;
+	enum vm_transport transport;
 	enum serial_mode serial;
 	char *serial_path; /* warden only; SERIAL_FILE */
 	uint32_t n_devices;

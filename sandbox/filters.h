@@ -8,3 +8,4 @@ extern const struct sandbox_filter core_filter;
 extern const struct sandbox_filter blk_filter;
 extern const struct sandbox_filter net_filter;
 extern const struct sandbox_filter net_user_filter;
+extern const struct sandbox_filter rng_filter;

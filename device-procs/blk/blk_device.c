@@ -31,6 +31,7 @@ struct blk_device {
 	struct blk_disk disk;
 	struct blk_limits limits;
 	struct blk_engine engine;
+	struct io_uring_params ring; /* DEVICE_START's */
 	char id[BLK_ID_BYTES];
 	uint32_t n_queues, queue_size;
 	struct blk_io *ios; /* n_queues * queue_size */
@@ -107,8 +108,9 @@ static int blk_open(const struct message_device_start *start, struct fdset *fds,
 
 	if (!b)
 		return -ENOMEM;
-	if (start->n_fds != 1)
+	if (start->n_fds != 1 || start->n_ring == 0)
 		return -EBADF;
+	ring_params_unpack(start->ring, &b->ring);
 	r = blk_disk_open(fdset_steal(fds, 0), config->read_only, config->direct, &b->disk, text);
 	if (r < 0)
 		return r;
@@ -126,7 +128,8 @@ static int blk_open(const struct message_device_start *start, struct fdset *fds,
 	fill_config(b, offer);
 	offer->file_size_max = b->disk.size;
 	offer->keep_fds[0] = b->disk.fd;
-	offer->n_keep_fds = 1;
+	offer->keep_fds[1] = DEVICE_RING_FD;
+	offer->n_keep_fds = 2;
 	*ret_state = ptr_steal(b);
 	return 0;
 }
@@ -328,7 +331,7 @@ static int blk_start(void *state, struct device *dev, struct event_base *base)
 	int r;
 
 	b->dev = dev;
-	r = blk_engine_init(&b->engine, &b->disk, b->n_queues * b->queue_size, on_done, b);
+	r = blk_engine_init(&b->engine, &b->disk, &b->ring, on_done, b);
 	if (r < 0)
 		return r;
 	b->completions = event_new(base, blk_engine_fd(&b->engine), EV_READ | EV_PERSIST,
@@ -352,6 +355,7 @@ const struct device_ops blk_device_ops = {
 	.name = "blk",
 	.type = DEVICE_TYPE_BLK,
 	.profile = &profile,
+	.is_concurrent = true,
 	.open = blk_open,
 	.start = blk_start,
 	.set_features = blk_set_features,

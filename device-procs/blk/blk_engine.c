@@ -12,9 +12,8 @@
 #include <sys/uio.h>
 
 #include "ipc/log.h"
+#include "ipc/message.h"
 
-#define SQ_ENTRIES_MAX 256u
-#define CQ_ENTRIES_MAX 65536u /* the kernel's own limit, and DEVICE_QUEUES_MAX full queues */
 #define SUBMIT_TRIES 1000u
 #define FIXED_FILE 0 /* index of the disk among the ring's files */
 #define BUFFER_ALIGN 4096u
@@ -58,21 +57,27 @@ static int restrict_ring(struct io_uring *ring)
 	return ring_register(ring, IORING_REGISTER_RESTRICTIONS, res, (unsigned)i);
 }
 
-static int make_ring(struct blk_engine *e, uint32_t n_ios)
+/* What liburing does only for a ring that it made itself; it differs from version to version. */
+static int map_ring(struct io_uring *ring, const struct io_uring_params *params)
 {
-	struct io_uring_params p = {
-		.flags = IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER |
-			 IORING_SETUP_COOP_TASKRUN | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
-		/* Room for every request: the ring never overflows. */
-		.cq_entries = n_ios < CQ_ENTRIES_MAX ? n_ios : CQ_ENTRIES_MAX,
-	};
-	unsigned workers[2] = { BLK_WORKERS, BLK_WORKERS };
-	uint32_t n = n_ios < SQ_ENTRIES_MAX ? n_ios : SQ_ENTRIES_MAX;
-	int r;
+	struct io_uring_params p = *params;
+	int r = io_uring_queue_mmap(DEVICE_RING_FD, &p, ring);
+	uint32_t i;
 
-	if (p.cq_entries < n)
-		p.cq_entries = n;
-	r = io_uring_queue_init_params(n, &e->ring, &p);
+	if (r < 0)
+		return r;
+	ring->ring_fd = ring->enter_ring_fd = DEVICE_RING_FD;
+	ring->features = p.features;
+	for (i = 0; i < p.sq_entries; i++)
+		ring->sq.array[i] = i;
+	return 0;
+}
+
+static int take_ring(struct blk_engine *e, const struct io_uring_params *params)
+{
+	unsigned workers[2] = { BLK_WORKERS, BLK_WORKERS };
+	int r = map_ring(&e->ring, params);
+
 	if (r < 0)
 		return r;
 	r = io_uring_register_files(&e->ring, &e->disk->fd, 1);
@@ -85,8 +90,8 @@ static int make_ring(struct blk_engine *e, uint32_t n_ios)
 	return r < 0 ? r : 0;
 }
 
-int blk_engine_init(struct blk_engine *e, const struct blk_disk *disk, uint32_t n_ios,
-		    blk_done_fn *done, void *ctx)
+int blk_engine_init(struct blk_engine *e, const struct blk_disk *disk,
+		    const struct io_uring_params *params, blk_done_fn *done, void *ctx)
 {
 	*e = (struct blk_engine){ .disk = disk, .done = done, .ctx = ctx };
 	e->waiting_end = &e->waiting;
@@ -100,7 +105,7 @@ int blk_engine_init(struct blk_engine *e, const struct blk_disk *disk, uint32_t 
 			return -ENOMEM;
 		e->bounce_free = (1u << BLK_BOUNCE_BUFFERS) - 1;
 	}
-	return make_ring(e, n_ios);
+	return take_ring(e, params);
 }
 
 int blk_engine_fd(const struct blk_engine *e)

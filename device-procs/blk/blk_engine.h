@@ -2,13 +2,11 @@
 /*
  * Does requests on the disk. bulkhead-blk; requests were checked by blk_request.c.
  *
- * One io_uring with one fixed file, made inside the sandbox and then restricted by the kernel to
- * reading, writing, syncing and fallocate on that file; enabled for this thread only. Reads, all
+ * One io_uring with one fixed file, made by the warden, inherited disabled, and restricted by the
+ * kernel to reading, writing, syncing and fallocate on that file; enabled for this thread only. No
+ * operation skips its completion or posts two: the warden counts them (fence.h). Reads, all
  * direct I/O, flushes and fallocate go through it; buffered writes are plain pwritev2(), because
  * a ring would hand them to a worker thread.
- *
- * Not DEFER_TASKRUN: when this process dies, somebody else must be able to see the last of its
- * requests complete.
  *
  * A request has at most one operation in the kernel at a time. A short transfer, the next chunk
  * of a bounced one and the next segment of a discard continue in the same request.
@@ -59,13 +57,13 @@ struct blk_engine {
 };
 
 /**
- * blk_engine_init() - make the ring
+ * blk_engine_init() - take, restrict and enable the ring
  * @disk: borrowed
- * @n_ios: requests at a time at the most
+ * @params: of the ring that is DEVICE_RING_FD
  * Return: 0; -errno. Context: in the sandbox, before the seal.
  */
-int must_check blk_engine_init(struct blk_engine *e, const struct blk_disk *disk, uint32_t n_ios,
-			       blk_done_fn *done, void *ctx);
+int must_check blk_engine_init(struct blk_engine *e, const struct blk_disk *disk,
+			       const struct io_uring_params *params, blk_done_fn *done, void *ctx);
 
 /** blk_engine_fd() - becomes readable when something has completed */
 int blk_engine_fd(const struct blk_engine *e);

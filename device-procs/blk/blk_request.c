@@ -252,7 +252,8 @@ int blk_request_parse(struct virtqueue_chain *chain, const struct blk_limits *li
 	ret->n_spans = 0;
 	ret->n_segments = 0;
 	*ret_status = VIRTIO_BLK_S_IOERR;
-	if (chain->is_bad || chain->is_cut)
+	/* Of a poisoned one nothing is looked at: that may be what the processes died of. */
+	if (chain->is_bad || chain->is_cut || chain->is_poisoned)
 		return BLK_REQUEST_FAILED;
 	/* Gathered from as many buffers as the driver likes (§2.7.4.3), exactly once. */
 	if (blk_spans_copy_in(chain->spans, chain->n_readable, 0, &header, sizeof(header)) !=

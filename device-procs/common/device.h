@@ -30,6 +30,7 @@ struct device_offer {
 	uint32_t queue_size_max; /* power of two <= DEVICE_QUEUE_SIZE_MAX */
 	uint32_t config_len;
 	uint8_t config[DEVICE_CONFIG_SPACE_MAX];
+	uint32_t state_size; /* bytes of device_state_area(), <= DEVICE_STATE_MAX; constant */
 	uint64_t file_size_max; /* RLIMIT_FSIZE, bytes */
 	int keep_fds[FDSET_MAX]; /* the fds that the device keeps open, any order */
 	uint32_t n_keep_fds;
@@ -40,6 +41,7 @@ struct device_ops {
 	const char *name; /* "blk" */
 	enum device_type type;
 	const struct sandbox_profile *profile;
+	bool is_concurrent; /* works on many chains of a queue at once: see virtqueue_setup */
 
 	/*
 	 * Before the sandbox: take what it needs from @fds, say what it offers. On failure @text
@@ -84,6 +86,16 @@ struct virtqueue *device_virtqueue(struct device *dev, uint32_t i);
 
 /** device_memory() - borrow guest memory */
 const struct guest_memory *device_memory(const struct device *dev);
+
+/**
+ * device_state_area() - borrow the offer.state_size bytes that survive this process; NULL if 0
+ *
+ * All zero in the first process and after every reset of the device, for which the device itself
+ * does nothing. A successor finds there what its predecessor wrote, which may have been taken
+ * over: hostile input, every word loaded once and checked. It may die between any two stores.
+ * Context: from ops->set_features on; before that it may still be cleared.
+ */
+void *device_state_area(struct device *dev);
 
 /** device_count() - add to one of the counters in the device page */
 void device_count(struct device *dev, enum device_counter c, uint64_t n);

@@ -97,6 +97,8 @@ static void finish_drain(struct device *dev)
 	if (d.type == MESSAGE_RESET) {
 		for (i = 0; i < dev->offer.n_queues; i++)
 			device_queue_disable(dev, i);
+		if (dev->offer.state_size > 0)
+			memset(device_state_area(dev), 0, dev->offer.state_size);
 		dev->run = DEVICE_RUN_IDLE;
 		dev->features = 0;
 	} else if (d.type == MESSAGE_DISABLE_QUEUE) {

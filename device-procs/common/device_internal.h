@@ -62,6 +62,11 @@ struct device {
 	int exit_status;
 };
 
+static inline struct device_page_shape device_page_shape(const struct device *dev)
+{
+	return (struct device_page_shape){ dev->offer.n_queues, dev->offer.state_size };
+}
+
 /** device_send() - to the core; a core that does not read or is gone ends the process */
 void device_send(struct device *dev, struct message *m);
 

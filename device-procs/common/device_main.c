@@ -15,7 +15,6 @@
 #include "ipc/clock.h"
 #include "ipc/log.h"
 
-#define CHANNEL_FD 3
 #define START_DEADLINE_MS 10000u /* the warden wrote DEVICE_START before it gave the fd away */
 #define SETUP_DEADLINE_MS 60000u /* the core may have to populate all of guest RAM first */
 
@@ -111,6 +110,7 @@ static int say_hello(struct device *dev, struct start_failure *f)
 	h->features = dev->features_offered;
 	h->n_queues = dev->offer.n_queues;
 	h->queue_size_max = dev->offer.queue_size_max;
+	h->state_size = dev->offer.state_size;
 	h->config_len = dev->offer.config_len;
 	memcpy(h->config, dev->offer.config, dev->offer.config_len);
 	r = send_message(dev, &dev->message);
@@ -129,7 +129,7 @@ static int map_memory(struct device *dev, struct start_failure *f)
 	if (dev->message.generation != dev->generation ||
 	    setup->n_queues != dev->offer.n_queues)
 		return failed(f, -EPROTO, "SETUP: not for this device");
-	r = device_page_map(fds.fds[0], dev->offer.n_queues, &dev->page);
+	r = device_page_map(fds.fds[0], device_page_shape(dev), &dev->page);
 	if (r < 0)
 		return failed(f, r, "device page: %s", strerror(-r));
 	for (i = 0; i < setup->n_regions; i++) {
@@ -265,11 +265,11 @@ int device_main(const struct device_ops *ops)
 {
 	struct device dev = { .ops = ops };
 	struct start_failure f = { .text = "" };
-	int r = channel_new(CHANNEL_FD, &dev.channel);
+	int r = channel_new(DEVICE_CHANNEL_FD, &dev.channel);
 
 	if (r < 0) {
 		fprintf(stderr, "bulkhead-%s: started by the warden only: no channel on fd %d\n",
-			ops->name, CHANNEL_FD);
+			ops->name, DEVICE_CHANNEL_FD);
 		return 1;
 	}
 	r = start(&dev, &f);

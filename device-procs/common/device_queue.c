@@ -85,6 +85,17 @@ void device_queue_unwatch(struct device *dev, uint32_t i)
 	q->is_watched = false;
 }
 
+static void interrupt(struct device *dev, struct device_queue *q)
+{
+	static const uint64_t one = 1;
+
+	device_page_raise(dev->page, DEVICE_INTERRUPT_QUEUE);
+	device_count(dev, DEVICE_COUNTER_INTERRUPTS, 1);
+	/* EAGAIN: the counter is full, so the interrupt is pending anyway. */
+	if (write(q->call_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		device_fail(dev, "queue %u: interrupt: %s", q->index, strerror(errno));
+}
+
 int device_queue_enable(struct device *dev, const struct message_enable_queue *m, int kick_fd,
 			int call_fd)
 {
@@ -93,6 +104,7 @@ int device_queue_enable(struct device *dev, const struct message_enable_queue *m
 	struct virtqueue_setup setup = {
 		.size = m->size, .desc = m->desc, .avail = m->avail, .used = m->used,
 		.features = dev->features, .resume = m->resume,
+		.is_concurrent = dev->ops->is_concurrent,
 	};
 	struct device_queue *q;
 	int r;
@@ -102,9 +114,13 @@ int device_queue_enable(struct device *dev, const struct message_enable_queue *m
 	q = &dev->queues[m->index];
 	if (virtqueue_is_enabled(&q->vq))
 		return EBUSY;
+	/* The core says it in the page, too, whose page this is now. */
+	if (m->resume &&
+	    __atomic_load_n(&dev->page->header.generation, __ATOMIC_ACQUIRE) != dev->generation)
+		return ESTALE;
 	r = virtqueue_enable(&q->vq, &setup);
 	if (r != 0)
-		return r == VIRTQUEUE_NOT_CLEAN ? ESTALE : EINVAL;
+		return r == VIRTQUEUE_BAD_JOURNAL ? ESTALE : EINVAL;
 	if (event_assign(&q->kick, dev->base, kick, EV_READ | EV_PERSIST, on_kick, q) < 0) {
 		virtqueue_disable(&q->vq);
 		return EINVAL;
@@ -113,6 +129,8 @@ int device_queue_enable(struct device *dev, const struct message_enable_queue *m
 	q->call_fd = fd_steal(&call);
 	q->asked_reset = false;
 	q->is_idle = false;
+	if (m->resume)
+		interrupt(dev, q); /* the predecessor may have published without telling */
 	if (!dev->is_paused)
 		device_queue_watch(dev, m->index);
 	return 0;
@@ -159,20 +177,14 @@ const struct guest_memory *device_memory(const struct device *dev)
 	return dev->gm;
 }
 
+void *device_state_area(struct device *dev)
+{
+	return device_page_state(dev->page, device_page_shape(dev));
+}
+
 void device_count(struct device *dev, enum device_counter c, uint64_t n)
 {
 	device_page_count(dev->page, c, n);
-}
-
-static void interrupt(struct device *dev, struct device_queue *q)
-{
-	static const uint64_t one = 1;
-
-	device_page_raise(dev->page, DEVICE_INTERRUPT_QUEUE);
-	device_count(dev, DEVICE_COUNTER_INTERRUPTS, 1);
-	/* EAGAIN: the counter is full, so the interrupt is pending anyway. */
-	if (write(q->call_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		device_fail(dev, "queue %u: interrupt: %s", q->index, strerror(errno));
 }
 
 void device_show(struct device *dev, uint32_t i)
@@ -186,6 +198,8 @@ void device_publish(struct device *dev, uint32_t i)
 
 	if (virtqueue_flush(&q->vq))
 		interrupt(dev, q);
+	if (virtqueue_is_open_again(&q->vq))
+		device_kick_again(dev, i);
 }
 
 void device_kick_again(struct device *dev, uint32_t i)

@@ -3,7 +3,8 @@
  * Ring positions, publication and notification of a split virtqueue; see virtqueue.h. Device
  * processes. Hostile input: the available ring, and the device page when continuing from it.
  */
-#include "device-procs/common/virtqueue.h"
+#include "device-procs/common/virtqueue_iommu.h"
+#include "device-procs/common/virtqueue_journal.h"
 
 #include <string.h>
 
@@ -16,10 +17,6 @@
 #define DESC_BYTES 16u
 #define AVAIL_F_NO_INTERRUPT 1u
 #define USED_F_NO_NOTIFY 1u
-
-#define JOURNAL_STATE_SHIFT 62
-#define JOURNAL_SLOT_SHIFT 32
-#define JOURNAL_SLOT_MASK ((UINT64_C(1) << 30) - 1)
 
 struct ring_area {
 	uint64_t at;
@@ -57,62 +54,41 @@ static bool areas_overlap(struct ring_area a, struct ring_area b)
 	return a.at <= b.at ? b.at - a.at < a.len : a.at - b.at < b.len;
 }
 
+static bool map_ring(struct virtqueue *vq, struct ring_area area, uint32_t align,
+		     enum span_direction direction, struct guest_window *ret)
+{
+	if (vq->iommu)
+		return virtqueue_iommu_window(vq, area.at, area.len, align, direction, ret) == 0;
+	return guest_memory_window(vq->gm, gpa(area.at), area.len, align, ret) == 0;
+}
+
 static int map_rings(struct virtqueue *vq, const struct virtqueue_setup *s)
 {
 	struct ring_area desc = area_desc(s), avail = area_avail(s), used = area_used(s);
 
 	/* §2.7.1: alignment 16, 2 and 4 */
-	if (guest_memory_window(vq->gm, gpa(desc.at), desc.len, 16, &vq->desc) != 0 ||
-	    guest_memory_window(vq->gm, gpa(avail.at), avail.len, 2, &vq->avail) != 0 ||
-	    guest_memory_window(vq->gm, gpa(used.at), used.len, 4, &vq->used) != 0)
+	if (!map_ring(vq, desc, 16, SPAN_DEVICE_READS, &vq->desc) ||
+	    !map_ring(vq, avail, 2, SPAN_DEVICE_READS, &vq->avail) ||
+	    !map_ring(vq, used, 4, SPAN_DEVICE_WRITES, &vq->used))
 		return VIRTQUEUE_BAD_SETUP;
 	if (areas_overlap(desc, avail) || areas_overlap(desc, used) || areas_overlap(avail, used))
 		return VIRTQUEUE_BAD_SETUP;
 	return 0;
 }
 
-static void page_store(uint64_t *at, uint64_t v)
+void virtqueue_write_used(struct virtqueue *vq, uint64_t slot, uint16_t head, uint32_t len)
 {
-	__atomic_store_n(at, v, __ATOMIC_RELEASE);
+	uint32_t at = RING_ENTRIES + ((uint32_t)slot & (vq->size - 1)) * USED_ENTRY_BYTES;
+
+	guest_window_store32(&vq->used, at, head);
+	guest_window_store32(&vq->used, at + 4, len);
+	virtqueue_crash_point(vq);
 }
 
-static void journal_store(struct virtqueue *vq, uint16_t head, enum journal_state state,
-			  uint64_t rest)
+void virtqueue_write_used_index(struct virtqueue *vq, uint64_t used)
 {
-	page_store(&vq->page->journal[head], (uint64_t)state << JOURNAL_STATE_SHIFT | rest);
-}
-
-/* The page may have been written by a compromised predecessor: each word is loaded once. */
-static int load_position(struct virtqueue *vq, uint32_t size)
-{
-	uint64_t next_avail = __atomic_load_n(&vq->page->next_avail, __ATOMIC_ACQUIRE);
-	uint64_t used_commit = __atomic_load_n(&vq->page->used_commit, __ATOMIC_ACQUIRE);
-	uint32_t i;
-
-	if (__atomic_load_n(&vq->page->size, __ATOMIC_RELAXED) != size ||
-	    next_avail != used_commit)
-		return VIRTQUEUE_NOT_CLEAN;
-	for (i = 0; i < size; i++)
-		if (__atomic_load_n(&vq->page->journal[i], __ATOMIC_RELAXED) >>
-			    JOURNAL_STATE_SHIFT !=
-		    JOURNAL_FREE)
-			return VIRTQUEUE_NOT_CLEAN;
-	vq->next_avail = next_avail;
-	vq->used_next = used_commit;
-	return 0;
-}
-
-static void start_position(struct virtqueue *vq, uint32_t size)
-{
-	uint32_t i;
-
-	for (i = 0; i < DEVICE_QUEUE_SIZE_MAX; i++)
-		journal_store(vq, (uint16_t)i, JOURNAL_FREE, 0);
-	page_store(&vq->page->next_avail, 0);
-	page_store(&vq->page->used_commit, 0);
-	__atomic_store_n(&vq->page->size, size, __ATOMIC_RELEASE);
-	vq->next_avail = 0;
-	vq->used_next = 0;
+	guest_window_store16_release(&vq->used, RING_IDX, (uint16_t)used);
+	virtqueue_crash_point(vq);
 }
 
 void virtqueue_init(struct virtqueue *vq, const struct guest_memory *gm,
@@ -123,34 +99,47 @@ void virtqueue_init(struct virtqueue *vq, const struct guest_memory *gm,
 	vq->page = page;
 }
 
+static int enable(struct virtqueue *vq, const struct virtqueue_setup *s)
+{
+	int r = map_rings(vq, s);
+
+	if (r != 0)
+		return r;
+	vq->has_event_idx = s->features & VIRTIO_F_EVENT_IDX_BIT;
+	vq->has_indirect = s->features & VIRTIO_F_INDIRECT_DESC_BIT;
+	vq->is_concurrent = s->is_concurrent;
+	vq->is_careful = vq->is_open_again = false;
+	vq->n_replay = vq->replay_next = vq->n_replaying = 0;
+	vq->fault = NULL;
+	vq->n_in_flight = 0;
+	vq->n_done = 0;
+	memset(vq->heads, VIRTQUEUE_HEAD_FREE, sizeof(vq->heads));
+	vq->size = s->size;
+	if (s->resume)
+		r = journal_recover(vq);
+	else
+		journal_begin(vq, s->size);
+	if (r != 0) {
+		vq->size = 0;
+		return r;
+	}
+	vq->is_shown = false;
+	vq->is_signalled_known = !s->resume;
+	vq->signalled = (uint16_t)vq->used_next;
+	vq->avail_seen = (uint16_t)vq->next_avail;
+	return 0;
+}
+
 int virtqueue_enable(struct virtqueue *vq, const struct virtqueue_setup *s)
 {
 	int r;
 
 	if (s->size == 0 || s->size > DEVICE_QUEUE_SIZE_MAX || (s->size & (s->size - 1)) != 0)
 		return VIRTQUEUE_BAD_SETUP;
-	r = map_rings(vq, s);
-	if (r != 0)
-		return r;
-	if (s->resume) {
-		r = load_position(vq, s->size);
-		if (r != 0)
-			return r;
-	} else {
-		start_position(vq, s->size);
-	}
-	vq->has_event_idx = s->features & VIRTIO_F_EVENT_IDX_BIT;
-	vq->has_indirect = s->features & VIRTIO_F_INDIRECT_DESC_BIT;
-	vq->fault = NULL;
-	vq->is_shown = false;
-	vq->is_signalled_known = !s->resume;
-	vq->signalled = (uint16_t)vq->used_next;
-	vq->avail_seen = (uint16_t)vq->next_avail;
-	vq->n_in_flight = 0;
-	vq->n_done = 0;
-	memset(vq->heads, VIRTQUEUE_HEAD_FREE, sizeof(vq->heads));
-	vq->size = s->size;
-	return 0;
+	virtqueue_iommu_forget_rings(vq);
+	r = enable(vq, s);
+	virtqueue_iommu_leave(vq);
+	return r;
 }
 
 void virtqueue_disable(struct virtqueue *vq)
@@ -171,6 +160,38 @@ static int broken(struct virtqueue *vq, const char *why)
 	return VIRTQUEUE_BROKEN;
 }
 
+/* The next chain of the predecessor, whose head was checked by journal_recover(). */
+static int pop_replay(struct virtqueue *vq, struct virtqueue_chain *chain)
+{
+	uint16_t head = vq->replay[vq->replay_next];
+	uint8_t *deaths = &vq->page->deaths[head];
+	uint8_t n = __atomic_load_n(deaths, __ATOMIC_RELAXED);
+	const char *fault;
+
+	/* Before anything of it is looked at, for that may be what kills us. */
+	n += n < UINT8_MAX;
+	__atomic_store_n(deaths, n, __ATOMIC_RELEASE);
+	virtqueue_crash_point(vq);
+	fault = virtqueue_chain_walk(vq, head, chain);
+	if (fault)
+		return broken(vq, fault);
+	chain->is_replayed = true;
+	chain->is_poisoned = n >= VIRTQUEUE_DEATHS_MAX;
+	vq->heads[head] = VIRTQUEUE_HEAD_REPLAYED;
+	vq->replay_next++;
+	vq->n_replaying++;
+	vq->n_in_flight++;
+	return 0;
+}
+
+/* May a chain be handed out, as far as the replayed ones are concerned? */
+static bool may_pop(const struct virtqueue *vq)
+{
+	if (!vq->is_concurrent || vq->n_replaying == 0)
+		return true;
+	return vq->replay_next < vq->n_replay && !vq->is_careful;
+}
+
 int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 {
 	uint16_t next = (uint16_t)vq->next_avail, head;
@@ -178,6 +199,12 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 
 	if (vq->fault)
 		return VIRTQUEUE_BROKEN;
+	if (vq->n_replay > 0) {
+		if (!may_pop(vq))
+			return VIRTQUEUE_EMPTY;
+		if (vq->replay_next < vq->n_replay)
+			return pop_replay(vq, chain);
+	}
 	if (vq->avail_seen == next) {
 		vq->avail_seen = guest_window_load16_acquire(&vq->avail, RING_IDX);
 		if ((uint16_t)(vq->avail_seen - next) > vq->size)
@@ -194,30 +221,59 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 	fault = virtqueue_chain_walk(vq, head, chain);
 	if (fault)
 		return broken(vq, fault);
+	chain->is_replayed = chain->is_poisoned = false;
 	vq->heads[head] = VIRTQUEUE_HEAD_FETCHED;
 	vq->n_in_flight++;
-	journal_store(vq, head, JOURNAL_FETCHED,
-		      vq->next_avail & ((UINT64_C(1) << JOURNAL_STATE_SHIFT) - 1));
-	page_store(&vq->page->next_avail, ++vq->next_avail);
+	journal_store(vq, head, JOURNAL_FETCHED, vq->next_avail & JOURNAL_REST_MASK);
+	page_store(vq, &vq->page->next_avail, ++vq->next_avail);
 	return 0;
+}
+
+static void unpop_replay(struct virtqueue *vq, uint16_t head)
+{
+	uint8_t *deaths = &vq->page->deaths[head];
+
+	vq->heads[head] = VIRTQUEUE_HEAD_FETCHED; /* as it is in the journal */
+	vq->replay_next--;
+	vq->n_replaying--;
+	__atomic_store_n(deaths, __atomic_load_n(deaths, __ATOMIC_RELAXED) - 1, __ATOMIC_RELAXED);
 }
 
 void virtqueue_unpop(struct virtqueue *vq, uint16_t head)
 {
-	if (head >= vq->size || vq->heads[head] != VIRTQUEUE_HEAD_FETCHED)
+	if (head >= vq->size || (vq->heads[head] != VIRTQUEUE_HEAD_FETCHED &&
+				 vq->heads[head] != VIRTQUEUE_HEAD_REPLAYED))
 		return;
-	vq->heads[head] = VIRTQUEUE_HEAD_FREE;
+	virtqueue_iommu_release(vq, head);
 	vq->n_in_flight--;
-	/* Between the two stores it is FETCHED with the next sequence number: not fetched. */
-	page_store(&vq->page->next_avail, --vq->next_avail);
+	if (vq->heads[head] == VIRTQUEUE_HEAD_REPLAYED) {
+		unpop_replay(vq, head);
+		return;
+	}
+	vq->heads[head] = VIRTQUEUE_HEAD_FREE;
+	/* This way round it looks, in between, as if the fetch had just begun. */
+	page_store(vq, &vq->page->next_avail, --vq->next_avail);
 	journal_store(vq, head, JOURNAL_FREE, 0);
+}
+
+static void replayed(struct virtqueue *vq, uint16_t head)
+{
+	__atomic_store_n(&vq->page->deaths[head], 0, __ATOMIC_RELAXED);
+	if (--vq->n_replaying > 0)
+		return;
+	vq->is_open_again = vq->is_concurrent;
+	if (vq->replay_next == vq->n_replay)
+		vq->n_replay = vq->replay_next = 0; /* that was the last of them */
 }
 
 void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t len)
 {
-	uint32_t at;
+	uint8_t state;
 
-	if (head >= vq->size || vq->heads[head] != VIRTQUEUE_HEAD_FETCHED)
+	if (head >= vq->size)
+		return;
+	state = vq->heads[head];
+	if (state != VIRTQUEUE_HEAD_FETCHED && state != VIRTQUEUE_HEAD_REPLAYED)
 		return;
 	vq->heads[head] = VIRTQUEUE_HEAD_DONE;
 	vq->done[vq->n_done++] = head;
@@ -225,10 +281,9 @@ void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t len)
 		return; /* only the count goes down; the ring is not touched any more */
 	journal_store(vq, head, JOURNAL_DONE,
 		      (vq->used_next & JOURNAL_SLOT_MASK) << JOURNAL_SLOT_SHIFT | len);
-	at = RING_ENTRIES + ((uint32_t)vq->used_next & (vq->size - 1)) * USED_ENTRY_BYTES;
-	guest_window_store32(&vq->used, at, head);
-	guest_window_store32(&vq->used, at + 4, len);
-	vq->used_next++;
+	virtqueue_write_used(vq, vq->used_next++, head, len);
+	if (state == VIRTQUEUE_HEAD_REPLAYED)
+		replayed(vq, head);
 }
 
 /* §2.7.7.2: has used->idx moved past used_event since the last decision? */
@@ -253,10 +308,11 @@ void virtqueue_show(struct virtqueue *vq)
 	if (vq->n_done == 0)
 		return;
 	if (!vq->fault) {
-		page_store(&vq->page->used_commit, vq->used_next);
-		guest_window_store16_release(&vq->used, RING_IDX, (uint16_t)vq->used_next);
+		page_store(vq, &vq->page->used_commit, vq->used_next);
+		virtqueue_write_used_index(vq, vq->used_next);
 	}
 	for (i = 0; i < vq->n_done; i++) {
+		virtqueue_iommu_release(vq, vq->done[i]);
 		journal_store(vq, vq->done[i], JOURNAL_FREE, 0);
 		vq->heads[vq->done[i]] = VIRTQUEUE_HEAD_FREE;
 	}
@@ -281,25 +337,39 @@ bool virtqueue_flush(struct virtqueue *vq)
 void virtqueue_disable_notify(struct virtqueue *vq)
 {
 	/* With EVENT_IDX the old avail_event stands: it is behind, so no kick comes. */
-	if (!vq->fault && !vq->has_event_idx)
+	if (vq->fault || vq->has_event_idx)
+		return;
+	if (!virtqueue_iommu_enter(vq))
 		guest_window_store16_release(&vq->used, RING_FLAGS, USED_F_NO_NOTIFY);
+	virtqueue_iommu_leave(vq);
 }
 
 bool virtqueue_has_more(const struct virtqueue *vq)
 {
-	return !vq->fault && vq->size != 0 &&
-	       guest_window_load16_acquire(&vq->avail, RING_IDX) != (uint16_t)vq->next_avail;
+	if (vq->fault || vq->size == 0)
+		return false;
+	if (vq->n_replay > 0) {
+		if (!may_pop(vq))
+			return false;
+		if (vq->replay_next < vq->n_replay)
+			return true;
+	}
+	return guest_window_load16_acquire(&vq->avail, RING_IDX) != (uint16_t)vq->next_avail;
 }
 
 bool virtqueue_enable_notify(struct virtqueue *vq)
 {
+	const char *fault;
+
 	if (vq->fault)
 		return false;
-	if (vq->has_event_idx)
+	fault = virtqueue_iommu_enter(vq); /* the rings may be gone: the next pop says so */
+	if (!fault && vq->has_event_idx)
 		guest_window_store16_release(&vq->used, offset_avail_event(vq),
 					     (uint16_t)vq->next_avail);
-	else
+	else if (!fault)
 		guest_window_store16_release(&vq->used, RING_FLAGS, 0);
+	virtqueue_iommu_leave(vq);
 	/* The wish is visible before the index is read again; the driver does the reverse. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return virtqueue_has_more(vq);

@@ -4,6 +4,7 @@
  * processes. Hostile input: descriptors and indirect tables, which change under our eyes.
  */
 #include "device-procs/common/virtqueue.h"
+#include "device-procs/common/virtqueue_iommu.h"
 
 /* VIRTIO 1.2 §2.7.5 */
 #define DESC_F_NEXT 1u
@@ -25,12 +26,39 @@ static struct virtqueue_descriptor fetch(const struct virtqueue *vq, uint32_t i)
 	};
 }
 
+void virtqueue_chain_add(struct virtqueue_chain *chain, const struct span *span, bool write)
+{
+	if (write) {
+		chain->last = *span;
+		chain->has_last = true;
+	}
+	if (chain->n_spans == chain->n_spans_max) {
+		chain->is_cut = true;
+		return;
+	}
+	chain->spans[chain->n_spans++] = *span;
+	chain->n_readable += !write;
+}
+
+static bool add_spans(struct virtqueue *vq, struct virtqueue_chain *chain,
+		      const struct virtqueue_descriptor *d, bool write)
+{
+	enum span_direction direction = write ? SPAN_DEVICE_WRITES : SPAN_DEVICE_READS;
+	struct span span;
+
+	if (vq->iommu)
+		return virtqueue_iommu_add(vq, chain, d->addr, d->len, direction);
+	if (guest_memory_span(vq->gm, gpa(d->addr), d->len, direction, &span) != 0)
+		return false;
+	virtqueue_chain_add(chain, &span, write);
+	return true;
+}
+
 /* @is_writing: a writable buffer came before; §2.7.4.2 wants the readable ones first. */
-static const char *add_buffer(const struct virtqueue *vq, struct virtqueue_chain *chain,
+static const char *add_buffer(struct virtqueue *vq, struct virtqueue_chain *chain,
 			      const struct virtqueue_descriptor *d, bool *is_writing)
 {
 	bool write = d->flags & DESC_F_WRITE;
-	struct span span;
 
 	if (*is_writing && !write)
 		return "readable buffer after a writable one";
@@ -44,22 +72,10 @@ static const char *add_buffer(const struct virtqueue *vq, struct virtqueue_chain
 		chain->readable_len += d->len;
 	if (d->len == 0)
 		return NULL;
-	if (guest_memory_span(vq->gm, gpa(d->addr), d->len,
-			      write ? SPAN_DEVICE_WRITES : SPAN_DEVICE_READS, &span) != 0) {
+	if (!add_spans(vq, chain, d, write)) {
 		chain->is_bad = true;
 		chain->has_last = chain->has_last && !write;
-		return NULL;
 	}
-	if (write) {
-		chain->last = span;
-		chain->has_last = true;
-	}
-	if (chain->n_spans == chain->n_spans_max) {
-		chain->is_cut = true;
-		return NULL;
-	}
-	chain->spans[chain->n_spans++] = span;
-	chain->n_readable += !write;
 	return NULL;
 }
 
@@ -75,8 +91,15 @@ static const char *walk_indirect(struct virtqueue *vq, struct virtqueue_chain *c
 		return "indirect descriptor with a next one";
 	if (outer->len % DESC_BYTES != 0 || n == 0 || n > vq->size)
 		return "indirect table of a bad size";
-	if (guest_memory_read(vq->gm, gpa(outer->addr), vq->table, outer->len) != 0)
+	if (vq->iommu) {
+		/* The table is the request's own, so the rest of the ring does not suffer for it. */
+		chain->is_bad = iommu_client_read(vq->iommu->client, outer->addr, vq->table,
+						  outer->len) != 0;
+		if (chain->is_bad)
+			return NULL;
+	} else if (guest_memory_read(vq->gm, gpa(outer->addr), vq->table, outer->len) != 0) {
 		return "indirect table outside guest memory";
+	}
 	for (n_links = 0; n_links < n; n_links++) {
 		const struct virtqueue_descriptor *d = &vq->table[i];
 		const char *fault;
@@ -93,8 +116,7 @@ static const char *walk_indirect(struct virtqueue *vq, struct virtqueue_chain *c
 	return "loop in an indirect table";
 }
 
-const char *virtqueue_chain_walk(struct virtqueue *vq, uint16_t head,
-				 struct virtqueue_chain *chain)
+static const char *walk(struct virtqueue *vq, uint16_t head, struct virtqueue_chain *chain)
 {
 	bool is_writing = false;
 	uint32_t i = head, n_links;
@@ -117,4 +139,19 @@ const char *virtqueue_chain_walk(struct virtqueue *vq, uint16_t head,
 			return "next index outside the queue";
 	}
 	return "loop in a descriptor chain";
+}
+
+const char *virtqueue_chain_walk(struct virtqueue *vq, uint16_t head,
+				 struct virtqueue_chain *chain)
+{
+	const char *fault = virtqueue_iommu_enter(vq);
+
+	if (!fault) {
+		virtqueue_iommu_hold_rings(vq, head);
+		fault = walk(vq, head, chain);
+	}
+	virtqueue_iommu_leave(vq);
+	if (fault)
+		virtqueue_iommu_release(vq, head);
+	return fault;
 }

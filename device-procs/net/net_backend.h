@@ -34,8 +34,8 @@ extern const struct sandbox_profile net_backend_profile;
  *
  * Return: 0; -errno with @text (MESSAGE_TEXT_MAX bytes) set.
  */
-int must_check net_backend_open(const struct net_config *config, struct fdset *fds,
-				uint32_t n_fds, struct net_backend **ret, uint64_t *ret_features,
+int must_check net_backend_open(const struct message_device_start *start, struct fdset *fds,
+				struct net_backend **ret, uint64_t *ret_features,
 				struct device_offer *offer, char *text);
 
 /** net_backend_start() - in the sandbox, before the seal; nothing is watched yet; 0, -errno */

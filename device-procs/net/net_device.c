@@ -104,8 +104,7 @@ static int net_open(const struct message_device_start *start, struct fdset *fds,
 	for (i = 0; i < sizeof(net->state.mac); i++)
 		net->state.mac[i] = (uint8_t)(net->config.mac >> (40 - 8 * i));
 	net->state.link_down = net->config.link_down;
-	r = net_backend_open(&net->config, fds, start->n_fds, &net->backend,
-			     &net->backend_features, offer, text);
+	r = net_backend_open(start, fds, &net->backend, &net->backend_features, offer, text);
 	if (r == 0)
 		r = make_pairs(net);
 	if (r < 0)

@@ -105,7 +105,7 @@ static int probe(int fd, uint64_t *ret)
 	return r == 0 ? set_offloads(fd, 0) : r;
 }
 
-int net_backend_open(const struct net_config *config, struct fdset *fds, uint32_t n_fds,
+int net_backend_open(const struct message_device_start *start, struct fdset *fds,
 		     struct net_backend **ret, uint64_t *ret_features,
 		     struct device_offer *offer, char *text)
 {
@@ -115,14 +115,15 @@ int net_backend_open(const struct net_config *config, struct fdset *fds, uint32_
 
 	if (!b)
 		return -ENOMEM;
-	if (config->mode != NET_MODE_TAP || n_fds == 0 || n_fds > NET_PAIRS_MAX)
+	if (start->config.net.mode != NET_MODE_TAP || start->n_fds > NET_PAIRS_MAX ||
+	    2 * start->n_fds != start->config.net.num_queues)
 		return -EBADF;
-	for (i = 0; i < n_fds; i++) {
+	for (i = 0; i < start->n_fds; i++) {
 		b->queues[i] = (struct tap_queue){ .b = b, .index = i,
 						   .fd = fdset_steal(fds, i) };
 		offer->keep_fds[offer->n_keep_fds++] = b->queues[i].fd;
 	}
-	b->n = n_fds;
+	b->n = start->n_fds;
 	r = probe(b->queues[0].fd, ret_features);
 	if (r < 0) {
 		(void)snprintf(text, MESSAGE_TEXT_MAX, "tap: TUNSETOFFLOAD: %s", strerror(-r));

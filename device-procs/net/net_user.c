@@ -270,13 +270,14 @@ static void on_something(evutil_socket_t fd, short what, void *ctx)
 	b->ready(b->ctx, 0);
 }
 
-static int add_forwards(struct net_backend *b, const struct net_config *config, char *text)
+static int add_forwards(struct net_backend *b, const struct message_device_start *start,
+			char *text)
 {
 	struct in_addr guest = { .s_addr = htonl(b->addresses.dhcp_start) };
 	uint32_t i;
 
-	for (i = 0; i < config->n_forwards; i++) {
-		const struct net_forward *f = &config->forwards[i];
+	for (i = 0; i < start->n_forwards; i++) {
+		const struct net_forward *f = &start->forwards[i];
 		struct in_addr host = { .s_addr = htonl(f->host_addr) };
 
 		if (slirp_add_hostfwd(b->slirp, f->is_udp, host, (int)f->host_port, guest,
@@ -321,17 +322,18 @@ static Slirp *new_slirp(struct net_backend *b, const struct net_config *config)
 	return slirp_new(&c, &callbacks, b);
 }
 
-int net_backend_open(const struct net_config *config, struct fdset *fds, uint32_t n_fds,
+int net_backend_open(const struct message_device_start *start, struct fdset *fds,
 		     struct net_backend **ret, uint64_t *ret_features,
 		     struct device_offer *offer, char *text)
 {
 	cleanup_free struct net_backend *b = calloc(1, sizeof(*b));
+	const struct net_config *config = &start->config.net;
 	int r;
 
 	(void)fds;
 	if (!b)
 		return -ENOMEM;
-	if (config->mode != NET_MODE_USER || n_fds != 0)
+	if (config->mode != NET_MODE_USER || start->n_fds != 0)
 		return -EBADF;
 	b->ring = malloc(RING_BYTES);
 	b->frame = malloc(NET_FRAME_MAX);
@@ -341,7 +343,7 @@ int net_backend_open(const struct net_config *config, struct fdset *fds, uint32_
 	b->slirp = new_slirp(b, config);
 	if (!b->slirp)
 		return -EINVAL;
-	r = add_forwards(b, config, text);
+	r = add_forwards(b, start, text);
 	if (r < 0)
 		return r;
 	keep_sockets(b, offer);

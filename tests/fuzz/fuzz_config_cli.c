@@ -32,10 +32,13 @@ static void check_device(const struct vm_config *config, uint32_t i)
 	fuzz_check(config_value_is_name(d->id, sizeof(d->id)));
 	for (uint32_t j = 0; j < i; j++)
 		fuzz_check(strcmp(d->id, config->devices[j].id) != 0);
-	fuzz_check(d->type == DEVICE_TYPE_BLK && d->blk.path != NULL && d->blk.path[0] != '\0');
-	fuzz_check(d->blk.num_queues >= 1 && d->blk.num_queues <= config->n_cpus);
-	fuzz_check(d->blk.queue_size >= 2 && d->blk.queue_size <= DEVICE_QUEUE_SIZE_MAX &&
-		   __builtin_popcount(d->blk.queue_size) == 1);
+	fuzz_check(device_type_name(d->type) != NULL);
+	fuzz_check(d->path != NULL && d->path[0] != '\0');
+	if (d->type == DEVICE_TYPE_BLK) {
+		fuzz_check(d->blk.num_queues >= 1 && d->blk.num_queues <= config->n_cpus);
+		fuzz_check(d->blk.queue_size >= 2 && d->blk.queue_size <= DEVICE_QUEUE_SIZE_MAX &&
+			   __builtin_popcount(d->blk.queue_size) == 1);
+	}
 	memset(&m, 0, sizeof(m));
 	m.type = MESSAGE_DEVICE_START;
 	m.device_start.protocol = PROTOCOL_VERSION;

@@ -65,7 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int fd;
 
 	if (page == NULL)
-		fuzz_check(device_page_create(1, &page, &fd) == 0);
+		fuzz_check(device_page_create((struct device_page_shape){ .n_queues = 1 }, &page, &fd) == 0);
 	memset(page, 0, FRONT);
 	len = fuzz_u16(&in) % (sizeof(page->log) + 1);
 	fuzz_bytes(&in, &page->log, len);

@@ -4,7 +4,7 @@
  *
  * Input: struct start, then per access: how (1 byte), offset (2 bytes), value (4 bytes).
  */
-#include "vmm-core/transport/virtio_mmio_regs.h"
+#include "tests/unit/virtio_mmio_registers.h"
 
 #include "tests/fuzz/fuzz.h"
 
@@ -36,7 +36,7 @@ static bool is_apart(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 }
 
 /* VIRTIO 1.2 §2.7.1: what a device may be handed. */
-static void check_ready_queue(const struct virtio_mmio_queue *q, uint32_t size_max)
+static void check_ready_queue(const struct virtio_queue *q, uint32_t size_max)
 {
 	uint64_t desc = 16ull * q->size, avail = 6 + 2ull * q->size, used = 6 + 8ull * q->size;
 
@@ -50,7 +50,7 @@ static void check_ready_queue(const struct virtio_mmio_queue *q, uint32_t size_m
 }
 
 /* At any moment. */
-static void check_state(const struct virtio_mmio_regs *regs)
+static void check_state(const struct virtio_state *regs)
 {
 	uint32_t status = regs->status;
 
@@ -70,15 +70,15 @@ static void check_state(const struct virtio_mmio_regs *regs)
 }
 
 /* Queues that do not exist have no settings. */
-static void check_absent_queues(const struct virtio_mmio_regs *regs)
+static void check_absent_queues(const struct virtio_state *regs)
 {
-	static const struct virtio_mmio_queue none[DEVICE_QUEUES_MAX];
+	static const struct virtio_queue none[DEVICE_QUEUES_MAX];
 	uint32_t n = DEVICE_QUEUES_MAX - regs->n_queues;
 
 	fuzz_check(memcmp(&regs->queues[regs->n_queues], none, n * sizeof(none[0])) == 0);
 }
 
-static bool is_same_session(const struct virtio_mmio_regs *a, const struct virtio_mmio_regs *b)
+static bool is_same_session(const struct virtio_state *a, const struct virtio_state *b)
 {
 	return a->status == b->status && a->device_features_sel == b->device_features_sel &&
 	       a->driver_features_sel == b->driver_features_sel && a->queue_sel == b->queue_sel &&
@@ -88,8 +88,8 @@ static bool is_same_session(const struct virtio_mmio_regs *a, const struct virti
 }
 
 /* What one write may have changed. */
-static void check_change(const struct virtio_mmio_regs *old, const struct virtio_mmio_regs *now,
-			 uint64_t offset, enum virtio_mmio_action action)
+static void check_change(const struct virtio_state *old, const struct virtio_state *now,
+			 uint64_t offset, enum virtio_action action)
 {
 	const uint32_t dead = VIRTIO_STATUS_NEEDS_RESET | VIRTIO_STATUS_FAILED;
 	bool may_set_up = (old->status & VIRTIO_STATUS_FEATURES_OK) &&
@@ -101,7 +101,7 @@ static void check_change(const struct virtio_mmio_regs *old, const struct virtio
 	fuzz_check(!(added & VIRTIO_STATUS_NEEDS_RESET)); /* the device's to set */
 	fuzz_check(!(old->status & dead) || added == 0);
 	fuzz_check(!(added & VIRTIO_STATUS_FEATURES_OK) || now->is_usable);
-	fuzz_check((action == VIRTIO_MMIO_ACTIVATE) == ((added & VIRTIO_STATUS_DRIVER_OK) != 0));
+	fuzz_check((action == VIRTIO_ACTIVATE) == ((added & VIRTIO_STATUS_DRIVER_OK) != 0));
 	if (!may_set_up)
 		fuzz_check(memcmp(old->queues, now->queues, sizeof(old->queues)) == 0);
 	if ((old->status & (VIRTIO_STATUS_FEATURES_OK | dead)) ||
@@ -115,33 +115,33 @@ static void check_change(const struct virtio_mmio_regs *old, const struct virtio
 	fuzz_check(now->n_ignored == old->n_ignored || is_same_session(old, now));
 }
 
-static void do_write(struct virtio_mmio_regs *regs, uint64_t offset, unsigned size, uint64_t value)
+static void do_write(struct virtio_state *regs, uint64_t offset, unsigned size, uint64_t value)
 {
-	static struct virtio_mmio_regs old;
-	enum virtio_mmio_action action;
+	static struct virtio_state old;
+	enum virtio_action action;
 	bool is_register = size == 4 && offset % 4 == 0 && offset < VIRTIO_MMIO_CONFIG;
 
 	old = *regs;
-	action = virtio_mmio_regs_write(regs, offset, size, value);
+	action = virtio_state_write(regs, &virtio_mmio_map, offset, size, value);
 	fuzz_check(regs->n_ignored == old.n_ignored || regs->n_ignored == old.n_ignored + 1);
 	check_change(&old, regs, offset, action);
 	if (!is_register)
-		fuzz_check(regs->n_ignored == old.n_ignored + 1 && action == VIRTIO_MMIO_NOTHING);
-	fuzz_check((action == VIRTIO_MMIO_RESET) ==
+		fuzz_check(regs->n_ignored == old.n_ignored + 1 && action == VIRTIO_NOTHING);
+	fuzz_check((action == VIRTIO_RESET) ==
 		   (is_register && offset == VIRTIO_MMIO_STATUS && (uint32_t)value == 0));
-	fuzz_check((action == VIRTIO_MMIO_ACKNOWLEDGE) ==
+	fuzz_check((action == VIRTIO_ACKNOWLEDGE) ==
 		   (is_register && offset == VIRTIO_MMIO_INTERRUPT_ACK));
-	if (action == VIRTIO_MMIO_RESET) {
-		static const struct virtio_mmio_regs fresh;
+	if (action == VIRTIO_RESET) {
+		static const struct virtio_state fresh;
 
-		virtio_mmio_regs_reset(regs);
+		virtio_state_reset(regs);
 		fuzz_check(is_same_session(regs, &fresh));
 	}
 }
 
-static void do_read(const struct virtio_mmio_regs *regs, uint64_t offset, unsigned size)
+static void do_read(const struct virtio_state *regs, uint64_t offset, unsigned size)
 {
-	uint32_t v = virtio_mmio_regs_read(regs, offset, size);
+	uint32_t v = virtio_state_read(regs, &virtio_mmio_map, offset, size);
 
 	if (size != 4 || offset % 4 != 0 || offset >= VIRTIO_MMIO_CONFIG)
 		fuzz_check(v == 0);
@@ -157,7 +157,7 @@ static void do_read(const struct virtio_mmio_regs *regs, uint64_t offset, unsign
 }
 
 /* The device breaks; or it becomes, or stops being, usable. */
-static void do_owner(struct virtio_mmio_regs *regs, uint8_t how)
+static void do_owner(struct virtio_state *regs, uint8_t how)
 {
 	uint32_t old = regs->status;
 	bool wants;
@@ -166,7 +166,7 @@ static void do_owner(struct virtio_mmio_regs *regs, uint8_t how)
 		regs->is_usable = how & 0x20;
 		return;
 	}
-	wants = virtio_mmio_regs_fail(regs);
+	wants = virtio_state_fail(regs);
 	fuzz_check((old & ~regs->status) == 0);
 	fuzz_check(!wants ||
 		   ((regs->status & VIRTIO_STATUS_NEEDS_RESET) &&
@@ -176,7 +176,7 @@ static void do_owner(struct virtio_mmio_regs *regs, uint8_t how)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const unsigned sizes[] = { 1, 2, 4, 8 };
-	static struct virtio_mmio_regs regs;
+	static struct virtio_state regs;
 	struct fuzz_reader in = { data, size };
 	struct start s;
 

@@ -108,5 +108,6 @@ void conformance_run(void)
 	conformance_chain();
 	conformance_blk();
 	conformance_reset();
+	conformance_rng();
 	tap_done();
 }

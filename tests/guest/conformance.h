@@ -35,3 +35,4 @@ void conformance_chain(void);
 void conformance_blk(void);
 void conformance_reset(void);
 void conformance_config(void);
+void conformance_rng(void);

@@ -36,26 +36,30 @@ void victim_header(uint32_t type, uint64_t sector)
 	*victim.blk.status = BLK_S_NONE;
 }
 
-const char *victim_needs_reset(void)
+const char *queue_needs_reset(struct vq *vq)
 {
 	uint64_t deadline = time_deadline(RESET_MS);
-	uint16_t used = victim.blk.vq.used->idx;
+	uint16_t used = vq->used->idx;
 
-	while (!(vdev_status(victim_dev) & STATUS_NEEDS_RESET)) {
-		EXPECT(victim.blk.vq.used->idx == used,
-		       "it answered (used length %u, status byte 0x%x) instead of asking for reset",
-		       victim.blk.vq.used->ring[used & (victim.blk.vq.size - 1)].len,
-		       *victim.blk.status);
+	while (!(vdev_status(vq->dev) & STATUS_NEEDS_RESET)) {
+		EXPECT(vq->used->idx == used,
+		       "it answered (used length %u) instead of asking for a reset",
+		       vq->used->ring[used & (vq->size - 1)].len);
 		EXPECT(!time_passed(deadline), "no DEVICE_NEEDS_RESET, status 0x%x",
-		       vdev_status(victim_dev));
+		       vdev_status(vq->dev));
 	}
 	/* §2.1.2: a driver that is running hears of it by a configuration change. */
-	if (!victim_dev->is_pci)
-		EXPECT(vdev_interrupt(victim_dev) & 2, "no configuration change interrupt");
-	vq_kick(&victim.blk.vq);
+	if (!vq->dev->is_pci)
+		EXPECT(vdev_interrupt(vq->dev) & 2, "no configuration change interrupt");
+	vq_kick(vq);
 	time_sleep(1);
-	EXPECT(victim.blk.vq.used->idx == used, "the used index moved after DEVICE_NEEDS_RESET");
+	EXPECT(vq->used->idx == used, "the used index moved after DEVICE_NEEDS_RESET");
 	return NULL;
+}
+
+const char *victim_needs_reset(void)
+{
+	return queue_needs_reset(&victim.blk.vq);
 }
 
 const char *victim_good_request(void)
@@ -224,6 +228,7 @@ void hostile_run(void)
 	hostile_status();
 	hostile_registers();
 	hostile_config();
+	hostile_rng();
 	hostile_race();
 	hostile_random();
 	hostile_case(disk_is_intact, 0, "row 8", "sectors that no case writes are intact");

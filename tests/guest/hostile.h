@@ -46,6 +46,8 @@ void victim_header(uint32_t type, uint64_t sector);
 /* Waits for the outcome of the chain at head. */
 const char *victim_outcome(uint16_t head, enum outcome outcome, int status, uint32_t used_len);
 const char *victim_needs_reset(void);
+/* The same for the queue of any device */
+const char *queue_needs_reset(struct vq *vq);
 /* A read of GOOD_SECTOR through the session as it is */
 const char *victim_good_request(void);
 
@@ -63,3 +65,4 @@ void hostile_registers(void);
 void hostile_config(void);
 void hostile_race(void);
 void hostile_random(void);
+void hostile_rng(void);

@@ -64,7 +64,7 @@ class Bulkhead(Vmm):
             disk = f"path={path},num_queues={guest.cpus}"
             argv += ["--disk", disk + (",readonly=on" if is_read_only else "")
                      + (f",serial={SERIAL}" if i == 0 else "")]
-        return argv
+        return argv + ["--rng"]
 
     def control(self, folder, *command):
         return subprocess.run([os.path.join(BUILD, "bulkheadctl"), "--run-dir",
@@ -115,6 +115,9 @@ class Qemu(Vmm):
                      else f"virtio-blk-pci,disable-legacy=on,addr={i + 2}")
             argv += ["-device", f"{place},drive=d{i},num-queues={guest.cpus}"
                      + (f",serial={SERIAL}" if i == 0 else "")]
+        n = len(guest.disks)
+        argv += ["-device", f"virtio-rng-device,bus=virtio-mmio-bus.{n}" if is_microvm
+                 else f"virtio-rng-pci,disable-legacy=on,addr={n + 2}"]
         return argv
 
 

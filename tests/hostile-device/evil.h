@@ -18,6 +18,7 @@
 #include "ipc/message.h"
 
 #define EVIL_CHANNEL_FD 3
+#define EVIL_PAGE_SHAPE ((struct device_page_shape){ .n_queues = 1 })
 #define EVIL_CONFIG_LEN 60u
 #define EVIL_SPANS 8u
 

@@ -27,13 +27,13 @@ static enum evil_next succeeded(struct evil *e, const char *what)
 
 static enum evil_next act_page_ones(struct evil *e)
 {
-	memset(e->page, 0xff, device_page_size(1));
+	memset(e->page, 0xff, device_page_size(EVIL_PAGE_SHAPE));
 	return NEXT_GO_ON;
 }
 
 static enum evil_next act_page_zero(struct evil *e)
 {
-	memset(e->page, 0, device_page_size(1));
+	memset(e->page, 0, device_page_size(EVIL_PAGE_SHAPE));
 	return NEXT_GO_ON;
 }
 
@@ -181,7 +181,7 @@ static enum evil_next act_page_file(struct evil *e)
 static enum evil_next act_page_punch(struct evil *e)
 {
 	if (fallocate(e->page_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-		      (off_t)device_page_size(1)) != 0)
+		      (off_t)device_page_size(EVIL_PAGE_SHAPE)) != 0)
 		evil_die("punch");
 	return NEXT_GO_ON;
 }

@@ -77,7 +77,7 @@ static void map(struct evil *e)
 	struct fdset regions = FDSET_EMPTY;
 
 	e->page_fd = fdset_steal(&e->fds, 0);
-	if (device_page_map(e->page_fd, 1, &e->page) != 0)
+	if (device_page_map(e->page_fd, EVIL_PAGE_SHAPE, &e->page) != 0)
 		evil_die("device page");
 	for (uint32_t i = 0; i < setup->n_regions; i++)
 		if (fdset_add_dup(&regions, e->fds.fds[i + 1]) != 0)

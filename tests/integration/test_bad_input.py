@@ -2,6 +2,7 @@
 """Bad input: one line naming the flag and the reason, exit 1 or 2, nothing left behind."""
 
 import os
+import socket
 import struct
 import subprocess
 
@@ -65,6 +66,9 @@ def test_usage():
         (arguments(disk="path=/x,serial=123456789012345678901"), "serial"),
         (arguments(disk="path=/x,id=a/b"), "id"),
         (arguments(disk="path=/x,iommu=on"), "iommu"),
+        (arguments(rng="src="), "--rng src"),
+        (arguments(rng="source=/x"), "--rng source"),
+        (arguments(rng="src=/dev/zero,iommu=on"), "--rng iommu"),
         (arguments(serial="teletype"), "--serial"),
         (arguments(serial="file="), "--serial"),
         (arguments(name="../x"), "--name"),
@@ -76,6 +80,17 @@ def test_usage():
     ]
     for args, *words in rows:
         refused(args, 2, *words)
+
+
+def test_rng_sources():
+    with scratch() as folder:
+        rows = [(folder, "is a directory"), (folder + "/none", "No such file"),
+                (folder + "/socket", "not a character device, FIFO or regular file")]
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(folder + "/socket")
+        for path, word in rows:
+            refused(arguments(rng=f"src={path}"), 1, "--rng src=", word)
+        server.close()
 
 
 def test_duplicate_disk_ids():

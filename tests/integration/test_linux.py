@@ -38,7 +38,7 @@ def line_of(vm, start):
     return ""
 
 
-def boot(series, kernel, cpus):
+def boot(series, kernel, cpus, transport="pci"):
     with scratch() as folder:
         root = make_disk(folder, "a.img", 4 << 20, b"BULKHEAD")
         data = make_disk(folder, "b.img", 16 << 20)
@@ -47,6 +47,7 @@ def boot(series, kernel, cpus):
                    "--disk", f"path={data},num_queues={cpus}",
                    "--disk", f"path={fixed},readonly=on,serial=fixed-0",
                    "--disk", tools_disk(),
+                   "--transport", transport,
                    series=series, kernel=kernel, cpus=f"boot={cpus}") as vm:
             status = vm.wait_exit(240)
             expect(status == 0, f"exit {status}: {vm.output[-800:]!r} {vm.stderr()}")
@@ -57,6 +58,10 @@ def boot(series, kernel, cpus):
         expect(line_of(vm, "vdb") == "vdb 0 32768", line_of(vm, "vdb"))
         expect(line_of(vm, "vdc") == "vdc 1 fixed-0", line_of(vm, "vdc"))
         expect(line_of(vm, "queues") == f"queues {cpus}", line_of(vm, "queues"))
+        expect(line_of(vm, "bus") == f"bus {transport}", line_of(vm, "bus"))
+        # with PCI a message for configuration changes and one for each queue
+        expect(line_of(vm, "messages") == f"messages {cpus + 1 if transport == 'pci' else 0}",
+               line_of(vm, "messages"))
         expect(line_of(vm, "verified"), f"fio: {vm.output[-1500:]!r}")
         with open(fixed, "rb") as image:
             expect(image.read(4096) == b"\x55" * 4096, "the read-only disk changed")
@@ -94,6 +99,14 @@ def test_boot_6_12_pvh_2_vcpus():
     boot("6.12+", "VMLINUX", 2)
 
 
+def test_boot_6_1_mmio():
+    boot("6.1", "BZIMAGE", 2, "mmio")
+
+
+def test_boot_6_12_mmio():
+    boot("6.12+", "VMLINUX", 2, "mmio")
+
+
 def test_discard_and_write_zeroes_reach_the_image():
     mib = 1 << 20
     with scratch() as folder:
@@ -111,13 +124,21 @@ def test_discard_and_write_zeroes_reach_the_image():
         expect(os.stat(data).st_blocks <= before - mib // 512, "discard freed nothing")
 
 
-def test_reboot_twice():
+def reboot(transport):
     with scratch() as folder:
-        with linux("reboot", "--disk", "path=" + make_disk(folder, "a.img"),
-                   "--disk", "path=" + make_disk(folder, "b.img")) as vm:
+        disks = [f"path={make_disk(folder, name)}" for name in "abcd"]
+        with linux("reboot", "--transport", transport, "--disk", *disks) as vm:
             expect(vm.wait_exit(180) == 0, f"{vm.output[-800:]!r} {vm.stderr()}")
             for n in (1, 2, 3):
                 expect(f"guest: boot {n}".encode() in vm.output, f"{vm.output[-800:]!r}")
+
+
+def test_reboot_twice():
+    reboot("pci")
+
+
+def test_reboot_twice_mmio():
+    reboot("mmio")
 
 
 def test_power_button():

@@ -10,13 +10,14 @@ NAMESPACES = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"]
 OWN = ["user", "mnt", "pid", "ipc", "uts", "cgroup"]  # net: one empty one per VM
 
 
-def vm_with_disks(folder, *args, **kwargs):
+def vm_with_devices(folder, *args, **kwargs):
     return VM("--disk", "path=" + make_disk(folder, "rw.img"),
-              "--disk", "path=" + make_disk(folder, "ro.img") + ",readonly=on", *args, **kwargs)
+              "--disk", "path=" + make_disk(folder, "ro.img") + ",readonly=on", "--rng",
+              *args, **kwargs)
 
 
 def each_child(check):
-    with scratch() as folder, vm_with_disks(folder) as vm:
+    with scratch() as folder, vm_with_devices(folder) as vm:
         vm.wait_for("probe: idle")
         for name, pid in vm.pids().items():
             check(vm, name, pid)
@@ -48,7 +49,7 @@ def test_threads():
 
 
 def test_namespaces():
-    with scratch() as folder, vm_with_disks(folder) as vm:
+    with scratch() as folder, vm_with_devices(folder) as vm:
         vm.wait_for("probe: idle")
         seen = {}
         everybody = {**vm.pids(), "warden": vm.process.pid}
@@ -127,6 +128,22 @@ def test_exact_fds_of_blk():
     each_child(check)
 
 
+def exact_fds(name, allowed, *args):
+    """The device's fds are of these kinds; (kind, n): exactly n of them."""
+    with scratch() as folder, VM(*[a.format(folder) for a in args]) as vm:
+        vm.wait_for("probe: idle")
+        kinds = [kind(t) for t in fd_targets(vm.row(name)["pid"])]
+        common = ["/dev/null", "socket", "anon_inode:[eventpoll]", "anon_inode:[eventfd]", "pipe"]
+        expect(set(kinds) <= set(common) | set(dict(allowed)), f"{name}: {kinds}")
+        for wanted, n in [("socket", 1)] + allowed:
+            expect(kinds.count(wanted) == n, f"{name}: {kinds.count(wanted)} {wanted} of {kinds}")
+
+
+def test_exact_fds_of_rng():
+    exact_fds("rng", [], "--rng")
+    exact_fds("rng", [("/dev/zero", 1)], "--rng", "src=/dev/zero")
+
+
 def test_exact_fds_of_core():
     def check(_, name, pid):
         if name != "core":
@@ -172,6 +189,18 @@ def test_limits_of_blk():
     each_child(check)
 
 
+def test_limits_of_rng():
+    def check(_, name, pid):
+        if name != "rng":
+            return
+        limits = {ln[:25].strip(): ln[26:].split()[:2]
+                  for ln in open(f"/proc/{pid}/limits").read().split("\n")[1:-1]}
+        for what, most in (("Max processes", 0), ("Max file size", 0), ("Max locked memory", 0),
+                           ("Max open files", 32)):
+            expect(int(limits[what][1]) <= most, f"{name}: {what} {limits[what]}")
+    each_child(check)
+
+
 def test_environment_is_empty():
     def check(_, name, pid):
         expect(open(f"/proc/{pid}/environ", "rb").read() == b"", f"{name}: environment")
@@ -179,10 +208,10 @@ def test_environment_is_empty():
 
 
 def test_layout_differs():
-    with scratch() as folder, vm_with_disks(folder) as vm:
+    with scratch() as folder, vm_with_devices(folder) as vm:
         vm.wait_for("probe: idle")
         bases = {open(f"/proc/{pid}/maps").readline().split("-")[0] for pid in vm.pids().values()}
-        expect(len(bases) == 3, f"load addresses {bases}")
+        expect(len(bases) == len(vm.pids()), f"load addresses {bases}")
 
 
 def test_guest_memory_is_sealed():
@@ -212,11 +241,11 @@ def untruth(rows):
 
 
 def test_ps_tells_the_truth():
-    with scratch() as folder, vm_with_disks(folder) as vm:
+    with scratch() as folder, vm_with_devices(folder) as vm:
         vm.wait_for("probe: idle")
         rows = vm.ps()
         expect([r["role"] for r in rows].count("warden") == 1, str(rows))
-        expect({r["name"] for r in rows} >= {"core", "blk0", "blk1"}, str(rows))
+        expect({r["name"] for r in rows} >= {"core", "blk0", "blk1", "rng"}, str(rows))
         for row in rows:
             for key in ("name", "role", "pid", "uid", "gid", "state", "restarts", "rss", "pss",
                         "seccomp", "caps", "namespaces", "fds"):
@@ -226,7 +255,7 @@ def test_ps_tells_the_truth():
 
 
 def test_sandbox_check_tool():
-    with scratch() as folder, vm_with_disks(folder) as vm:
+    with scratch() as folder, vm_with_devices(folder) as vm:
         vm.wait_for("probe: idle")
         tool = os.path.join(os.path.dirname(__file__), "../../tools/sandbox-check")
         done = subprocess.run([tool, "--name", vm.name], capture_output=True, text=True, timeout=60)

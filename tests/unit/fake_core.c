@@ -23,7 +23,7 @@
 #define AVAIL_OFFSET 0x4000u
 #define USED_OFFSET 0x8000u
 
-static pid_t spawn(const char *program, int channel)
+static pid_t spawn(const char *program, int channel, int ring)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	char *const argv[] = { (char *)(uintptr_t)program, NULL }, *const env[] = { NULL };
@@ -33,10 +33,10 @@ static pid_t spawn(const char *program, int channel)
 	pid = syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNET | SIGCHLD, 0, 0, 0, 0);
 	cr_assert_geq(pid, 0, "clone: %s", strerror(errno));
 	if (pid == 0) {
-		int high = fcntl(channel, F_DUPFD, 10);
+		int high = fcntl(channel, F_DUPFD, 10), high_ring = fcntl(ring, F_DUPFD, 10);
 
-		if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(high, 3) < 0 ||
-		    syscall(SYS_close_range, 4, ~0u, 0) < 0)
+		if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(high, DEVICE_CHANNEL_FD) < 0 ||
+		    dup2(high_ring, DEVICE_RING_FD) < 0 || syscall(SYS_close_range, 5, ~0u, 0) < 0)
 			_exit(99);
 		execve(program, argv, env);
 		_exit(99);
@@ -64,6 +64,8 @@ static __attribute__((noinline)) void send_start(struct fake_core *c, const stru
 	s->config.blk.num_queues = config->n_queues;
 	s->config.blk.queue_size = config->queue_size;
 	strcpy(s->config.blk.serial, "serial-of-twenty-byt");
+	cr_assert_eq(fence_open(&s->config, &c->fence), 0);
+	fence_describe(&c->fence, s);
 	cr_assert_eq(fdset_add(&fds, open(config->disk, flags | O_CLOEXEC)), 0, "%s: %s",
 		     config->disk, strerror(errno));
 	cr_assert_eq(fdset_add(&fds, (int)syscall(SYS_pidfd_open, getpid(), 0)), 0);
@@ -77,7 +79,8 @@ static __attribute__((noinline)) void send_setup(struct fake_core *c)
 	struct message m = { .type = MESSAGE_SETUP, .generation = GENERATION };
 	int page_fd;
 
-	cr_assert_eq(device_page_create(c->n_queues, &c->page, &page_fd), 0);
+	cr_assert_eq(device_page_create((struct device_page_shape){ c->n_queues, c->hello.state_size }, &c->page,
+					&page_fd), 0);
 	cr_assert_eq(guest_memory_create(&region, 1, false, false, &c->gm), 0);
 	cr_assert_eq(fdset_add(&fds, page_fd), 0);
 	cr_assert_eq(fdset_add_dup(&fds, guest_memory_fd(c->gm, 0)), 0);
@@ -105,7 +108,7 @@ void fake_core_greet(struct fake_core *c, const struct fake_core_config *config)
 	cr_assert_eq(channel_pair(&ours, &theirs), 0);
 	cr_assert_eq(channel_new(ours, &c->channel), 0);
 	send_start(c, config);
-	c->pid = spawn(config->program, theirs);
+	c->pid = spawn(config->program, theirs, c->fence.ring_fd);
 	close(theirs);
 	fake_core_receive(c, &m);
 	cr_assert_eq(m.type, MESSAGE_HELLO, "%s: %s", message_type_name(m.type), m.failed.text);

@@ -13,6 +13,7 @@
 #include "ipc/device_page.h"
 #include "ipc/guest_memory.h"
 #include "ipc/message.h"
+#include "vmm-core/warden/fence.h"
 
 #define FAKE_QUEUES_MAX 4u
 #define FAKE_QUEUE_SIZE_MAX 256u
@@ -43,6 +44,7 @@ struct fake_core {
 	uint32_t n_queues;
 	uint32_t seq;
 	pid_t pid;
+	struct fence fence;
 	struct fake_queue queues[FAKE_QUEUES_MAX];
 };
 

@@ -98,6 +98,7 @@ static inline void random_vm_config(uint64_t *state, struct vm_config *c)
 	c->restart.window_ms = random_in(state, 0, UINT32_MAX);
 	c->restart.backoff_ms = random_in(state, 0, UINT32_MAX);
 	c->restart.heartbeat_ms = random_in(state, 0, UINT32_MAX);
+	c->restart.standby = random_bool(state);
 	c->allow_weak_sandbox = random_bool(state);
 	c->seccomp_log = random_bool(state);
 	c->verbosity = random_in(state, 0, UINT32_MAX);
@@ -117,6 +118,9 @@ static inline void random_device_body(uint64_t *state, struct message *m)
 		s->verbosity = random_in(state, 0, UINT32_MAX);
 		random_device_config(state, &s->config);
 		s->n_fds = random_in(state, 0, FDSET_MAX - 1);
+		s->n_ring = random_bool(state) ? RING_PARAMS_N : 0;
+		for (uint32_t i = 0; i < s->n_ring; i++)
+			s->ring[i] = random_in(state, 0, UINT32_MAX);
 	} else if (m->type == MESSAGE_HELLO) {
 		struct message_hello *h = &m->hello;
 
@@ -129,6 +133,7 @@ static inline void random_device_body(uint64_t *state, struct message *m)
 		random_bytes(state, h->config, h->config_len);
 		h->config_writable_len = random_in(state, 0, DEVICE_CONFIG_SPACE_MAX);
 		random_bytes(state, h->config_writable, h->config_writable_len);
+		h->state_size = random_in(state, 0, DEVICE_STATE_MAX);
 	} else if (m->type == MESSAGE_CONFIG_CHANGED || m->type == MESSAGE_CONFIG_WRITTEN) {
 		m->config.offset = random_in(state, 0, DEVICE_CONFIG_SPACE_MAX);
 		m->config.len = random_in(state, 0, DEVICE_CONFIG_SPACE_MAX - m->config.offset);
@@ -167,10 +172,14 @@ static inline void random_core_body(uint64_t *state, struct message *m)
 		m->core_start.has_serial_out = random_bool(state);
 		m->core_start.exec_time_ns = random_next(state);
 		random_vm_config(state, &m->core_start.config);
-	} else if (m->type == MESSAGE_CHILD_ADDED || m->type == MESSAGE_CHILD_GONE) {
+	} else if (m->type == MESSAGE_CHILD_ADDED || m->type == MESSAGE_CHILD_GONE ||
+		   m->type == MESSAGE_CHILD_OFFERED || m->type == MESSAGE_CHILD_RELEASED ||
+		   m->type == MESSAGE_DRAIN) {
 		m->child.slot = random_in(state, 0, VM_DEVICES_MAX - 1);
 		m->child.generation = random_in(state, 0, UINT32_MAX);
 		m->child.type = random_device_type(state);
+		m->child.is_held = random_bool(state);
+		m->child.has_successor = random_bool(state);
 	} else if (m->type == MESSAGE_GET_COUNTERS) {
 		m->counters.slot = random_in(state, 0, VM_DEVICES_MAX - 1);
 	} else if (m->type == MESSAGE_COUNTERS) {
@@ -184,7 +193,8 @@ static inline void random_core_body(uint64_t *state, struct message *m)
 		m->vm_state.state = random_in(state, 0, VM_STATE_N_ - 1);
 		m->vm_state.value = random_next(state);
 		random_text(state, m->vm_state.text, sizeof(m->vm_state.text));
-	} else if (m->type == MESSAGE_CONDEMN || m->type == MESSAGE_DEVICE_STATE ||
+	} else if (m->type == MESSAGE_CONDEMN || m->type == MESSAGE_STALLED ||
+		   m->type == MESSAGE_REVIVE || m->type == MESSAGE_DEVICE_STATE ||
 		   m->type == MESSAGE_LOG) {
 		m->device_event.slot = random_in(state, 0, VM_DEVICES_MAX - 1);
 		if (m->type == MESSAGE_LOG && random_bool(state))
@@ -215,7 +225,10 @@ static inline void random_control_reply(uint64_t *state, struct message_control_
 		random_text(state, p->state, sizeof(p->state));
 		p->restarts = random_in(state, 0, UINT32_MAX);
 		random_text(state, p->last_exit, sizeof(p->last_exit));
+		p->last_stall_us = random_next(state);
+		p->last_stall_at = random_next(state);
 	}
+	c->pid = (int32_t)random_in(state, 0, INT32_MAX);
 	c->n_counters = random_in(state, 0, CONTROL_COUNTERS_MAX);
 	for (uint32_t i = 0; i < c->n_counters; i++) {
 		random_name(state, c->counters[i].device, 0, sizeof(c->counters[i].device));
@@ -243,6 +256,8 @@ static inline void random_message(uint64_t *state, enum message_type type, struc
 		m->control_request.command = random_in(state, 1, CONTROL_N_ - 1);
 		random_name(state, m->control_request.device, 0,
 			    sizeof(m->control_request.device));
+		m->control_request.has_program = random_bool(state);
+		m->control_request.is_stopped = random_bool(state);
 	} else if (type == MESSAGE_CONTROL_REPLY) {
 		random_control_reply(state, &m->control_reply);
 	}

@@ -60,7 +60,7 @@ Test(config_cli, everything)
 	cr_assert(c.memory_hugepages && c.memory_prefault);
 	cr_assert_eq(c.n_devices, 3);
 	cr_assert_str_eq(c.devices[0].id, "blk0");
-	cr_assert_str_eq(c.devices[0].blk.path, "a");
+	cr_assert_str_eq(c.devices[0].path, "a");
 	cr_assert(c.devices[0].blk.read_only && c.devices[0].blk.direct);
 	cr_assert_eq(c.devices[0].blk.num_queues, 4);
 	cr_assert_eq(c.devices[0].blk.queue_size, 1024);
@@ -125,15 +125,14 @@ Test(config_cli, refuses)
 		{ "--kernel k --disk path=a,num_queues=2",
 		  "--disk num_queues=2: more than the 1 vCPUs of --cpus boot" },
 		{ "--kernel k --disk path=a,id=x --disk path=b,id=x",
-		  "--disk id=x: given to two disks" },
+		  "--disk id=x: given to two devices" },
 		{ "--kernel k --disk path=a,id=blk1 --disk path=b",
-		  "--disk id=blk1: given to two disks" },
+		  "--disk id=blk1: given to two devices" },
 		{ "--kernel k --disk path=a,id=core", "--disk id=core: this id is reserved" },
 		{ "--serial teletype",
 		  "--serial teletype: must be off, null, tty, pty or file=FILE" },
 		{ "--serial file=", "--serial file: missing value" },
 		{ "--console tty", "--console tty: not supported yet, only off" },
-		{ "--transport pci", "--transport pci: not supported yet" },
 		{ "--transport isa", "--transport isa: must be mmio or pci" },
 		{ "--seccomp off", "--seccomp off: must be true or log" },
 		{ "--name uids", "--name uids: this name is reserved" },
@@ -145,7 +144,12 @@ Test(config_cli, refuses)
 					 "of ms, s, m)" },
 		{ "--net tap=t", "--net: not supported yet" },
 		{ "--vsock cid=3", "--vsock: not supported yet" },
-		{ "--rng src=/dev/urandom", "--rng: not supported yet" },
+		{ "--kernel k --rng --rng", "--rng: given twice" },
+		{ "--rng src=", "--rng src: missing value" },
+		{ "--rng source=a", "--rng source: unknown key" },
+		{ "--rng src=a,iommu=on", "--rng iommu=on: not supported yet" },
+		{ "--kernel k --disk path=a,id=rng --rng",
+		  "--rng id=rng: given to two devices" },
 		{ "--config x", "--config: not supported yet" },
 		{ "--api-socket x", "--api-socket: not supported yet" },
 	};
@@ -177,20 +181,50 @@ Test(config_cli, cmdline_length)
 	vm_config_clear(&c);
 }
 
-Test(config_cli, sixteen_disks_fit)
+Test(config_cli, devices_come_into_slot_order)
 {
-	char *argv[40] = { "bulkhead", "--kernel", "k", "--disk" };
 	struct vm_config c = { 0 };
 	struct failure f;
 
-	for (int i = 0; i < 17; i++)
-		argv[4 + i] = "path=a";
-	cr_assert_eq(config_cli_parse(4 + 16, argv, false, &c, &f), 0);
-	cr_assert_eq(c.n_devices, 16);
-	cr_assert_str_eq(c.devices[15].id, "blk15");
+	cr_assert_eq(parse("--rng --disk path=a --kernel k --disk path=b", false, &c, &f), 0);
+	cr_assert_eq(c.n_devices, 3);
+	cr_assert_str_eq(c.devices[0].path, "a");
+	cr_assert_str_eq(c.devices[1].id, "blk1");
+	cr_assert_eq(c.devices[2].type, DEVICE_TYPE_RNG);
+	cr_assert_str_eq(c.devices[2].id, "rng");
+	cr_assert_str_eq(c.devices[2].path, "/dev/urandom");
 	vm_config_clear(&c);
-	cr_assert_eq(config_cli_parse(4 + 17, argv, false, &c, &f), FAILED);
+	cr_assert_eq(parse("--kernel k --rng src=/dev/hwrng,id=r1", false, &c, &f), 0);
+	cr_assert_str_eq(c.devices[0].path, "/dev/hwrng");
+	cr_assert_str_eq(c.devices[0].id, "r1");
 	vm_config_clear(&c);
+}
+
+/* Do @n disks fit? */
+static bool fit(int n, char *transport)
+{
+	char *argv[64] = { "bulkhead", "--kernel", "k", "--transport", transport, "--disk" };
+	struct vm_config c = { 0 };
+	struct failure f;
+	char last[VM_ID_MAX];
+	int r;
+
+	for (int i = 0; i < n; i++)
+		argv[6 + i] = "path=a";
+	r = config_cli_parse(6 + n, argv, false, &c, &f);
+	(void)snprintf(last, sizeof(last), "blk%d", n - 1);
+	if (r == 0)
+		cr_assert_str_eq(c.devices[n - 1].id, last);
+	vm_config_clear(&c);
+	return r == 0;
+}
+
+Test(config_cli, as_many_disks_as_the_transport_has_places)
+{
+	cr_assert(fit(31, "pci"));
+	cr_assert_not(fit(32, "pci"));
+	cr_assert(fit(16, "mmio"));
+	cr_assert_not(fit(17, "mmio"));
 }
 
 Test(config_check_host, counts_the_hole)

@@ -9,6 +9,8 @@
 #include "ipc/shared_memory.h"
 #include "open_fds.h"
 
+#define SHAPE(n) ((struct device_page_shape){ .n_queues = (n) })
+
 static struct device_page *page;
 static int page_fd;
 static uint32_t cursor;
@@ -17,7 +19,7 @@ static char line[LOG_LINE_MAX];
 
 static void make_page(void)
 {
-	cr_assert_eq(device_page_create(2, &page, &page_fd), 0);
+	cr_assert_eq(device_page_create(SHAPE(2), &page, &page_fd), 0);
 }
 
 static bool next_line(void)
@@ -43,16 +45,16 @@ Test(device_page, new_page_is_stamped_and_empty)
 	cr_assert_eq(page->queues[1].size, 0);
 	cr_assert_eq(page->queues[1].journal[DEVICE_QUEUE_SIZE_MAX - 1], 0);
 	cr_assert_not(next_line());
-	cr_assert_eq(shared_memory_check(page_fd, device_page_size(2)), 0);
-	cr_assert_eq(device_page_size(2) % 4096, 0);
+	cr_assert_eq(shared_memory_check(page_fd, device_page_size(SHAPE(2))), 0);
+	cr_assert_eq(device_page_size(SHAPE(2)) % 4096, 0);
 }
 
 Test(device_page, size_covers_every_queue)
 {
 	for (uint32_t n = 1; n <= DEVICE_QUEUES_MAX; n++) {
-		cr_assert_geq(device_page_size(n), DEVICE_PAGE_QUEUES_OFFSET +
+		cr_assert_geq(device_page_size(SHAPE(n)), DEVICE_PAGE_QUEUES_OFFSET +
 							   n * sizeof(struct device_page_queue));
-		cr_assert_lt(device_page_size(n), DEVICE_PAGE_QUEUES_OFFSET + 4096 +
+		cr_assert_lt(device_page_size(SHAPE(n)), DEVICE_PAGE_QUEUES_OFFSET + 4096 +
 							  n * sizeof(struct device_page_queue));
 	}
 }
@@ -61,29 +63,29 @@ Test(device_page, device_maps_the_same_page)
 {
 	struct device_page *mine = NULL;
 
-	cr_assert_eq(device_page_map(page_fd, 2, &mine), 0);
+	cr_assert_eq(device_page_map(page_fd, SHAPE(2), &mine), 0);
 	page->header.generation = 7;
 	cr_assert_eq(mine->header.generation, 7);
-	cr_assert_null(device_page_unmap(mine, 2));
-	cr_assert_null(device_page_unmap(NULL, 2));
+	cr_assert_null(device_page_unmap(mine, SHAPE(2)));
+	cr_assert_null(device_page_unmap(NULL, SHAPE(2)));
 }
 
 Test(device_page, map_refuses_what_does_not_fit)
 {
 	struct device_page *mine = NULL;
-	cleanup_fd int other = shared_memory_create("other", device_page_size(2), 0);
+	cleanup_fd int other = shared_memory_create("other", device_page_size(SHAPE(2)), 0);
 	unsigned before = open_fds();
 
-	cr_assert_eq(device_page_map(page_fd, 1, &mine), -EINVAL);
-	cr_assert_eq(device_page_map(page_fd, 3, &mine), -EINVAL);
-	cr_assert_eq(device_page_map(page_fd, 0, &mine), -EINVAL);
-	cr_assert_eq(device_page_map(page_fd, DEVICE_QUEUES_MAX + 1, &mine), -EINVAL);
-	cr_assert_eq(device_page_map(other, 2, &mine), -EINVAL); /* no magic */
+	cr_assert_eq(device_page_map(page_fd, SHAPE(1), &mine), -EINVAL);
+	cr_assert_eq(device_page_map(page_fd, SHAPE(3), &mine), -EINVAL);
+	cr_assert_eq(device_page_map(page_fd, SHAPE(0), &mine), -EINVAL);
+	cr_assert_eq(device_page_map(page_fd, SHAPE(DEVICE_QUEUES_MAX + 1), &mine), -EINVAL);
+	cr_assert_eq(device_page_map(other, SHAPE(2), &mine), -EINVAL); /* no magic */
 	page->header.version++;
-	cr_assert_eq(device_page_map(page_fd, 2, &mine), -EINVAL);
+	cr_assert_eq(device_page_map(page_fd, SHAPE(2), &mine), -EINVAL);
 	page->header.version--;
 	page->header.n_queues = 1;
-	cr_assert_eq(device_page_map(page_fd, 2, &mine), -EINVAL);
+	cr_assert_eq(device_page_map(page_fd, SHAPE(2), &mine), -EINVAL);
 	cr_assert_null(mine);
 	cr_assert_eq(open_fds(), before);
 }
@@ -93,8 +95,8 @@ Test(device_page, create_refuses_bad_counts)
 	struct device_page *p = NULL;
 	int fd = -1;
 
-	cr_assert_eq(device_page_create(0, &p, &fd), -EINVAL);
-	cr_assert_eq(device_page_create(DEVICE_QUEUES_MAX + 1, &p, &fd), -EINVAL);
+	cr_assert_eq(device_page_create(SHAPE(0), &p, &fd), -EINVAL);
+	cr_assert_eq(device_page_create(SHAPE(DEVICE_QUEUES_MAX + 1), &p, &fd), -EINVAL);
 	cr_assert_eq(fd, -1);
 }
 
@@ -254,4 +256,31 @@ Test(device_page, lines_are_whole_while_another_process_writes)
 			cr_assert_eq(*c, (char)('a' + (cursor - 1) % 26));
 	}
 	cr_assert_eq(pthread_join(writer, NULL), 0);
+}
+
+Test(device_page, own_state_lies_behind_the_queues)
+{
+	struct device_page_shape shape = { .n_queues = 2, .state_size = 5000 };
+	struct device_page *mine = NULL, *theirs = NULL;
+	cleanup_fd int fd = -1;
+	uint8_t *state;
+
+	cr_assert_eq(device_page_create(shape, &mine, &fd), 0);
+	cr_assert_eq(device_page_size(shape), device_page_size(SHAPE(2)) + 8192);
+	state = device_page_state(mine, shape);
+	cr_assert_geq(state, (uint8_t *)&mine->queues[2]);
+	for (uint32_t i = 0; i < shape.state_size; i++)
+		cr_assert_eq(state[i], 0);
+	state[4999] = 7;
+	cr_assert_eq(device_page_map(fd, SHAPE(2), &theirs), -EINVAL);
+	shape.state_size++;
+	cr_assert_eq(device_page_map(fd, shape, &theirs), -EINVAL);
+	shape.state_size--;
+	cr_assert_eq(device_page_map(fd, shape, &theirs), 0);
+	cr_assert_eq(((uint8_t *)device_page_state(theirs, shape))[4999], 7);
+	cr_assert_null(device_page_unmap(theirs, shape));
+	cr_assert_null(device_page_unmap(mine, shape));
+	cr_assert_null(device_page_state(page, SHAPE(2)));
+	shape.state_size = DEVICE_STATE_MAX + 1;
+	cr_assert_eq(device_page_create(shape, &mine, &fd), -EINVAL);
 }

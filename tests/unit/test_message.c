@@ -57,6 +57,7 @@ Test(message, largest_reply_fits_a_frame)
 		memset(p->last_exit, 'e', sizeof(p->last_exit) - 1);
 		p->pid = INT32_MAX;
 		p->restarts = UINT32_MAX;
+		p->last_stall_us = p->last_stall_at = UINT64_MAX;
 	}
 	in.control_reply.n_counters = CONTROL_COUNTERS_MAX;
 	for (unsigned i = 0; i < CONTROL_COUNTERS_MAX; i++) {
@@ -157,8 +158,14 @@ Test(message, fd_counts_follow_the_content)
 	cr_expect_eq(message_n_fds(&in), 2);
 	in = (struct message){ .type = MESSAGE_CHILD_ADDED };
 	cr_expect_eq(message_n_fds(&in), 1);
+	in = (struct message){ .type = MESSAGE_CHILD_OFFERED };
+	cr_expect_eq(message_n_fds(&in), 1);
 	in = (struct message){ .type = MESSAGE_CHILD_GONE };
 	cr_expect_eq(message_n_fds(&in), 0);
+	in = (struct message){ .type = MESSAGE_CONTROL_REQUEST };
+	cr_expect_eq(message_n_fds(&in), 0);
+	in.control_request.has_program = true;
+	cr_expect_eq(message_n_fds(&in), 1);
 }
 
 Test(message, paths_do_not_travel)
@@ -173,7 +180,7 @@ Test(message, paths_do_not_travel)
 								  .id = "blk0" };
 	in.core_start.config.devices[0].blk = (struct blk_config){ .num_queues = 1,
 								   .queue_size = 2 };
-	in.core_start.config.devices[0].blk.path = path;
+	in.core_start.config.devices[0].path = path;
 	in.core_start.config.kernel = path;
 	in.core_start.config.initramfs = path;
 	in.core_start.config.run_dir = path;
@@ -185,7 +192,7 @@ Test(message, paths_do_not_travel)
 	cr_assert_eq(message_decode(frame, len, message_n_fds(&in), &out), 0);
 	cr_assert_null(out.core_start.config.kernel);
 	cr_assert_null(out.core_start.config.log_file);
-	cr_assert_null(out.core_start.config.devices[0].blk.path);
+	cr_assert_null(out.core_start.config.devices[0].path);
 }
 
 Test(message, text_arrives_printable_and_cmdline_as_it_is)
@@ -233,11 +240,13 @@ Test(message, encoder_refuses_numbers_out_of_range)
 	REFUSE(MESSAGE_DEVICE_START, device_start.n_cpus, 0);
 	REFUSE(MESSAGE_DEVICE_START, device_start.n_cpus, VM_CPUS_MAX + 1);
 	REFUSE(MESSAGE_DEVICE_START, device_start.n_fds, FDSET_MAX);
+	REFUSE(MESSAGE_DEVICE_START, device_start.n_ring, RING_PARAMS_N - 1);
 	REFUSE(MESSAGE_DEVICE_START, device_start.config.type, 5);
 	REFUSE(MESSAGE_HELLO, hello.type, 0);
 	REFUSE(MESSAGE_HELLO, hello.type, 64 + DEVICE_TYPE_BLK);
 	REFUSE(MESSAGE_HELLO, hello.n_queues, 0);
 	REFUSE(MESSAGE_HELLO, hello.n_queues, DEVICE_QUEUES_MAX + 1);
+	REFUSE(MESSAGE_HELLO, hello.state_size, DEVICE_STATE_MAX + 1);
 	REFUSE(MESSAGE_HELLO, hello.queue_size_max, 0);
 	REFUSE(MESSAGE_HELLO, hello.queue_size_max, 3);
 	REFUSE(MESSAGE_HELLO, hello.queue_size_max, 2 * DEVICE_QUEUE_SIZE_MAX);

@@ -34,7 +34,7 @@ static void setup(void)
 	make_file(disk, 4096);
 	config = (struct vm_config){ .kernel = kernel, .n_cpus = 1, .n_devices = 1 };
 	config.devices[0].type = DEVICE_TYPE_BLK;
-	config.devices[0].blk.path = disk;
+	config.devices[0].path = disk;
 	resources_init(&res);
 }
 
@@ -108,8 +108,8 @@ Test(resources, read_only_is_read_only_by_the_fd)
 	need_kvm();
 	config.devices[0].blk.read_only = true;
 	cr_assert_eq(resources_open(&config, &res, &f), 0, "%s", f.text);
-	cr_assert_eq(fcntl(res.disk_fds[0], F_GETFL) & O_ACCMODE, O_RDONLY);
-	cr_assert(fcntl(res.disk_fds[0], F_GETFD) & FD_CLOEXEC);
+	cr_assert_eq(fcntl(res.device_fds[0].fds[0], F_GETFL) & O_ACCMODE, O_RDONLY);
+	cr_assert(fcntl(res.device_fds[0].fds[0], F_GETFD) & FD_CLOEXEC);
 }
 
 Test(resources, one_writer_or_many_readers)
@@ -138,7 +138,7 @@ Test(resources, unlock_frees_although_copies_of_the_fd_live)
 	need_kvm();
 	resources_init(&other);
 	cr_assert_eq(resources_open(&config, &res, &f), 0);
-	copy = fcntl(res.disk_fds[0], F_DUPFD_CLOEXEC, 3);
+	copy = fcntl(res.device_fds[0].fds[0], F_DUPFD_CLOEXEC, 3);
 	resources_unlock(&res);
 	cr_assert_eq(resources_open(&config, &other, &f), 0, "%s", f.text);
 	resources_close(&other);

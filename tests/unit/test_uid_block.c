@@ -34,8 +34,11 @@ Test(uid_block, ids_of_one_block_differ)
 
 	cr_assert_eq(uid_block_claim(path, &root_range, &block, &f), 0);
 	cr_assert_eq(uid_block_core(&block), 0x70000000);
-	cr_assert_eq(uid_block_device(&block, 0), 0x70000001);
-	cr_assert_eq(uid_block_device(&block, 15), 0x70000010);
+	cr_assert_eq(uid_block_device(&block, 0, 1), 0x70000001);
+	cr_assert_eq(uid_block_device(&block, 15, 1), 0x70000010);
+	cr_assert_eq(uid_block_device(&block, 0, 2), 0x70000011, "not its predecessor's");
+	cr_assert_eq(uid_block_device(&block, 15, 3), 0x70000030);
+	cr_assert_eq(uid_block_device(&block, 0, 4), 0x70000001);
 	uid_block_release(&block);
 }
 
@@ -109,7 +112,7 @@ Test(uid_block, without_ids_everybody_keeps_their_own)
 	cr_assert_eq(uid_block_claim(path, &none, &block, &f), 0);
 	cr_assert_geq(block.fd, 0);
 	cr_assert_eq(uid_block_core(&block), 0);
-	cr_assert_eq(uid_block_device(&block, 3), 0);
+	cr_assert_eq(uid_block_device(&block, 3, 1), 0);
 	uid_block_release(&block);
 }
 

@@ -2,7 +2,7 @@
 /* virtio_mmio: the pure registers alone, then the whole with a scripted device process. */
 #include "fake_device.h"
 #include "vmm-core/transport/virtio_mmio.h"
-#include "vmm-core/transport/virtio_mmio_regs.h"
+#include "virtio_mmio_registers.h"
 
 #define ACK VIRTIO_STATUS_ACKNOWLEDGE
 #define DRIVER (ACK | VIRTIO_STATUS_DRIVER)
@@ -16,9 +16,9 @@ static const struct guest_region ram[] = {
 	{ .gpa = UINT64_MAX - 0xfff, .size = 0x1000 }, /* up to the last byte there is */
 };
 
-static struct virtio_mmio_regs make_regs(void)
+static struct virtio_state make_regs(void)
 {
-	return (struct virtio_mmio_regs){ .device_id = 2,
+	return (struct virtio_state){ .device_id = 2,
 					  .features = FAKE_VERSION_1 | 0x206,
 					  .n_queues = 2,
 					  .queue_size_max = 256,
@@ -27,27 +27,27 @@ static struct virtio_mmio_regs make_regs(void)
 					  .is_usable = true };
 }
 
-static uint32_t get(struct virtio_mmio_regs *r, uint32_t offset)
+static uint32_t get(struct virtio_state *r, uint32_t offset)
 {
-	return virtio_mmio_regs_read(r, offset, 4);
+	return virtio_state_read(r, &virtio_mmio_map, offset, 4);
 }
 
-static enum virtio_mmio_action put(struct virtio_mmio_regs *r, uint32_t offset, uint32_t value)
+static enum virtio_action put(struct virtio_state *r, uint32_t offset, uint32_t value)
 {
-	return virtio_mmio_regs_write(r, offset, 4, value);
+	return virtio_state_write(r, &virtio_mmio_map, offset, 4, value);
 }
 
 /* A write that must have no effect: it is counted, and the registers stay as they were. */
-static void put_in_vain(struct virtio_mmio_regs *r, uint32_t offset, uint32_t value)
+static void put_in_vain(struct virtio_state *r, uint32_t offset, uint32_t value)
 {
-	struct virtio_mmio_regs before = *r;
+	struct virtio_state before = *r;
 
 	before.n_ignored++;
-	cr_assert_eq(put(r, offset, value), VIRTIO_MMIO_NOTHING);
+	cr_assert_eq(put(r, offset, value), VIRTIO_NOTHING);
 	cr_assert_eq(memcmp(&before, r, sizeof(before)), 0, "offset %#x value %#x", offset, value);
 }
 
-static void accept_features(struct virtio_mmio_regs *r)
+static void accept_features(struct virtio_state *r)
 {
 	put(r, VIRTIO_MMIO_STATUS, ACK);
 	put(r, VIRTIO_MMIO_STATUS, DRIVER);
@@ -57,7 +57,7 @@ static void accept_features(struct virtio_mmio_regs *r)
 	cr_assert_eq(get(r, VIRTIO_MMIO_STATUS), FEATURES_OK);
 }
 
-static void set_queue(struct virtio_mmio_regs *r, uint32_t size, uint64_t desc, uint64_t avail,
+static void set_queue(struct virtio_state *r, uint32_t size, uint64_t desc, uint64_t avail,
 		      uint64_t used)
 {
 	put(r, VIRTIO_MMIO_QUEUE_SIZE, size);
@@ -71,7 +71,7 @@ static void set_queue(struct virtio_mmio_regs *r, uint32_t size, uint64_t desc, 
 
 static bool is_accepted(uint32_t size, uint64_t desc, uint64_t avail, uint64_t used)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 	bool ready;
 
 	accept_features(&r);
@@ -83,14 +83,14 @@ static bool is_accepted(uint32_t size, uint64_t desc, uint64_t avail, uint64_t u
 	return ready;
 }
 
-static struct virtio_mmio_regs make_active(void)
+static struct virtio_state make_active(void)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	accept_features(&r);
 	set_queue(&r, 16, 0x100000, 0x101000, 0x102000);
 	put(&r, VIRTIO_MMIO_QUEUE_READY, 1);
-	cr_assert_eq(put(&r, VIRTIO_MMIO_STATUS, DRIVER_OK), VIRTIO_MMIO_ACTIVATE);
+	cr_assert_eq(put(&r, VIRTIO_MMIO_STATUS, DRIVER_OK), VIRTIO_ACTIVATE);
 	return r;
 }
 
@@ -98,12 +98,12 @@ static struct virtio_mmio_regs make_active(void)
 
 Test(regs, constants_read_as_the_spec_says)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	cr_assert_eq(get(&r, 0x000), 0x74726976);
 	cr_assert_eq(get(&r, 0x004), 2);
 	cr_assert_eq(get(&r, 0x008), 2);
-	cr_assert_eq(get(&r, 0x00c), VIRTIO_MMIO_VENDOR);
+	cr_assert_eq(get(&r, 0x00c), 0x44484b42);
 	for (uint32_t sel = 0; sel < 3; sel++) {
 		put(&r, VIRTIO_MMIO_SHM_SEL, sel);
 		for (uint32_t at = 0x0b0; at <= 0x0bc; at += 4)
@@ -115,7 +115,7 @@ Test(regs, constants_read_as_the_spec_says)
 
 Test(regs, features_are_read_in_halves)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	cr_assert_eq(get(&r, VIRTIO_MMIO_DEVICE_FEATURES), 0x206);
 	put(&r, VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
@@ -130,7 +130,7 @@ Test(regs, write_only_and_unknown_registers_read_as_zero)
 {
 	static const uint32_t known[] = { 0x000, 0x004, 0x008, 0x00c, 0x010, 0x034,
 					  0x044, 0x070, 0x0b0, 0x0b4, 0x0b8, 0x0bc };
-	struct virtio_mmio_regs r = make_active();
+	struct virtio_state r = make_active();
 	uint32_t n_known = 0;
 
 	for (uint32_t at = 0; at < 0x100; at += 4) {
@@ -145,30 +145,30 @@ Test(regs, write_only_and_unknown_registers_read_as_zero)
 Test(regs, only_aligned_32_bit_accesses_count)
 {
 	static const unsigned sizes[] = { 1, 2, 4, 8 };
-	struct virtio_mmio_regs r = make_active();
+	struct virtio_state r = make_active();
 
 	for (uint32_t at = 0; at < 0x100; at++) {
 		for (uint32_t i = 0; i < ARRAY_LEN(sizes); i++) {
-			struct virtio_mmio_regs before = r;
+			struct virtio_state before = r;
 
 			if (sizes[i] == 4 && at % 4 == 0)
 				continue;
-			cr_assert_eq(virtio_mmio_regs_read(&r, at, sizes[i]), 0);
-			cr_assert_eq(virtio_mmio_regs_write(&r, at, sizes[i], 0),
-				     VIRTIO_MMIO_NOTHING);
+			cr_assert_eq(virtio_state_read(&r, &virtio_mmio_map, at, sizes[i]), 0);
+			cr_assert_eq(virtio_state_write(&r, &virtio_mmio_map, at, sizes[i], 0),
+				     VIRTIO_NOTHING);
 			before.n_ignored++;
 			cr_assert_eq(memcmp(&before, &r, sizeof(r)), 0);
 		}
 	}
-	cr_assert_eq(virtio_mmio_regs_read(&r, 0x100, 4), 0);
-	cr_assert_eq(virtio_mmio_regs_read(&r, UINT64_MAX - 3, 4), 0);
+	cr_assert_eq(virtio_state_read(&r, &virtio_mmio_map, 0x100, 4), 0);
+	cr_assert_eq(virtio_state_read(&r, &virtio_mmio_map, UINT64_MAX - 3, 4), 0);
 }
 
 Test(regs, read_only_registers_ignore_writes)
 {
 	static const uint32_t read_only[] = { 0x000, 0x004, 0x008, 0x00c, 0x010, 0x018, 0x034, 0x060,
 					      0x0b0, 0x0b4, 0x0b8, 0x0bc, 0x0c0, 0x0fc, 0x050 };
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	accept_features(&r);
 	for (uint32_t i = 0; i < ARRAY_LEN(read_only); i++)
@@ -177,16 +177,16 @@ Test(regs, read_only_registers_ignore_writes)
 
 Test(regs, acknowledge_is_the_owners)
 {
-	struct virtio_mmio_regs r = make_active();
+	struct virtio_state r = make_active();
 
-	cr_assert_eq(put(&r, VIRTIO_MMIO_INTERRUPT_ACK, 3), VIRTIO_MMIO_ACKNOWLEDGE);
+	cr_assert_eq(put(&r, VIRTIO_MMIO_INTERRUPT_ACK, 3), VIRTIO_ACKNOWLEDGE);
 }
 
 /* ---- status ---- */
 
 Test(status, goes_up_in_order)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	for (uint32_t bit = 2; bit < 0x40; bit <<= 1) { /* nothing without ACKNOWLEDGE */
 		put(&r, VIRTIO_MMIO_STATUS, bit);
@@ -199,13 +199,13 @@ Test(status, goes_up_in_order)
 	put(&r, VIRTIO_MMIO_STATUS, DRIVER);
 	cr_assert_eq(get(&r, VIRTIO_MMIO_STATUS), DRIVER);
 	cr_assert_eq(put(&r, VIRTIO_MMIO_STATUS, DRIVER | VIRTIO_STATUS_DRIVER_OK),
-		     VIRTIO_MMIO_NOTHING);
+		     VIRTIO_NOTHING);
 	cr_assert_eq(get(&r, VIRTIO_MMIO_STATUS), DRIVER);
 }
 
 Test(status, undefined_and_device_bits_never_stick)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	put(&r, VIRTIO_MMIO_STATUS, 0xffffff70 | ACK);
 	cr_assert_eq(get(&r, VIRTIO_MMIO_STATUS), ACK);
@@ -213,30 +213,30 @@ Test(status, undefined_and_device_bits_never_stick)
 
 Test(status, bits_are_not_cleared_but_by_reset)
 {
-	struct virtio_mmio_regs r = make_active();
+	struct virtio_state r = make_active();
 
 	put_in_vain(&r, VIRTIO_MMIO_STATUS, ACK);
 	put_in_vain(&r, VIRTIO_MMIO_STATUS, FEATURES_OK);
 	put_in_vain(&r, VIRTIO_MMIO_STATUS, VIRTIO_STATUS_DRIVER_OK);
-	cr_assert_eq(put(&r, VIRTIO_MMIO_STATUS, DRIVER_OK), VIRTIO_MMIO_NOTHING);
-	cr_assert_eq(put(&r, VIRTIO_MMIO_STATUS, 0), VIRTIO_MMIO_RESET);
+	cr_assert_eq(put(&r, VIRTIO_MMIO_STATUS, DRIVER_OK), VIRTIO_NOTHING);
+	cr_assert_eq(put(&r, VIRTIO_MMIO_STATUS, 0), VIRTIO_RESET);
 }
 
 Test(status, features_ok_needs_version_1)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	put(&r, VIRTIO_MMIO_STATUS, DRIVER);
 	put(&r, VIRTIO_MMIO_DRIVER_FEATURES, 0x200);
 	put(&r, VIRTIO_MMIO_STATUS, FEATURES_OK);
 	cr_assert_eq(get(&r, VIRTIO_MMIO_STATUS), DRIVER);
-	cr_assert_eq(put(&r, VIRTIO_MMIO_STATUS, DRIVER_OK), VIRTIO_MMIO_NOTHING);
+	cr_assert_eq(put(&r, VIRTIO_MMIO_STATUS, DRIVER_OK), VIRTIO_NOTHING);
 	cr_assert_eq(get(&r, VIRTIO_MMIO_STATUS), DRIVER);
 }
 
 Test(status, features_ok_needs_a_subset_and_may_be_tried_again)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	put(&r, VIRTIO_MMIO_STATUS, DRIVER);
 	put(&r, VIRTIO_MMIO_DRIVER_FEATURES, 0x207);
@@ -253,7 +253,7 @@ Test(status, features_ok_needs_a_subset_and_may_be_tried_again)
 
 Test(status, features_above_63_are_refused)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	put(&r, VIRTIO_MMIO_STATUS, DRIVER);
 	put(&r, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
@@ -268,7 +268,7 @@ Test(status, features_above_63_are_refused)
 
 Test(status, features_are_frozen_outside_their_step)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	put_in_vain(&r, VIRTIO_MMIO_DRIVER_FEATURES, 2);
 	put(&r, VIRTIO_MMIO_STATUS, ACK);
@@ -280,47 +280,47 @@ Test(status, features_are_frozen_outside_their_step)
 
 Test(status, failed_by_the_driver_leaves_only_reset)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	put(&r, VIRTIO_MMIO_STATUS, DRIVER | VIRTIO_STATUS_FAILED);
 	cr_assert_eq(get(&r, VIRTIO_MMIO_STATUS), DRIVER | VIRTIO_STATUS_FAILED);
 	put_in_vain(&r, VIRTIO_MMIO_DRIVER_FEATURES, 2);
 	put_in_vain(&r, VIRTIO_MMIO_STATUS, FEATURES_OK | VIRTIO_STATUS_FAILED);
-	cr_assert_eq(put(&r, VIRTIO_MMIO_STATUS, 0), VIRTIO_MMIO_RESET);
+	cr_assert_eq(put(&r, VIRTIO_MMIO_STATUS, 0), VIRTIO_RESET);
 }
 
 Test(status, needs_reset_leaves_only_reset)
 {
-	struct virtio_mmio_regs r = make_active();
+	struct virtio_state r = make_active();
 
-	cr_assert_eq(virtio_mmio_regs_fail(&r), true);
-	cr_assert_eq(virtio_mmio_regs_fail(&r), false);
+	cr_assert_eq(virtio_state_fail(&r), true);
+	cr_assert_eq(virtio_state_fail(&r), false);
 	cr_assert_eq(get(&r, VIRTIO_MMIO_STATUS), DRIVER_OK | NEEDS_RESET);
 	put_in_vain(&r, VIRTIO_MMIO_STATUS, DRIVER_OK);
 	put_in_vain(&r, VIRTIO_MMIO_STATUS, DRIVER_OK | NEEDS_RESET);
 	put_in_vain(&r, VIRTIO_MMIO_QUEUE_READY, 0);
-	cr_assert_eq(put(&r, VIRTIO_MMIO_STATUS, 0), VIRTIO_MMIO_RESET);
-	virtio_mmio_regs_reset(&r);
+	cr_assert_eq(put(&r, VIRTIO_MMIO_STATUS, 0), VIRTIO_RESET);
+	virtio_state_reset(&r);
 	cr_assert_eq(get(&r, VIRTIO_MMIO_STATUS), 0);
 	accept_features(&r);
 }
 
 Test(status, failure_before_features_ok_shows_nothing)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
-	cr_assert_eq(virtio_mmio_regs_fail(&r), false);
+	cr_assert_eq(virtio_state_fail(&r), false);
 	put(&r, VIRTIO_MMIO_STATUS, DRIVER);
-	cr_assert_eq(virtio_mmio_regs_fail(&r), false);
+	cr_assert_eq(virtio_state_fail(&r), false);
 	cr_assert_eq(get(&r, VIRTIO_MMIO_STATUS), DRIVER);
 }
 
 Test(status, failure_between_features_ok_and_driver_ok_blocks_without_interrupt)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	accept_features(&r);
-	cr_assert_eq(virtio_mmio_regs_fail(&r), false);
+	cr_assert_eq(virtio_state_fail(&r), false);
 	cr_assert_eq(get(&r, VIRTIO_MMIO_STATUS), FEATURES_OK | NEEDS_RESET);
 	put_in_vain(&r, VIRTIO_MMIO_STATUS, DRIVER_OK);
 	put_in_vain(&r, VIRTIO_MMIO_QUEUE_SIZE, 16);
@@ -328,7 +328,7 @@ Test(status, failure_between_features_ok_and_driver_ok_blocks_without_interrupt)
 
 Test(status, unusable_device_refuses_features_ok)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	r.is_usable = false;
 	put(&r, VIRTIO_MMIO_STATUS, DRIVER);
@@ -340,11 +340,11 @@ Test(status, unusable_device_refuses_features_ok)
 
 Test(status, reset_returns_everything_to_its_initial_value)
 {
-	struct virtio_mmio_regs fresh = make_regs(), r = make_active();
+	struct virtio_state fresh = make_regs(), r = make_active();
 
 	put(&r, VIRTIO_MMIO_QUEUE_SEL, 1);
 	put(&r, VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
-	virtio_mmio_regs_reset(&r);
+	virtio_state_reset(&r);
 	cr_assert_eq(memcmp(&fresh, &r, sizeof(r)), 0);
 }
 
@@ -353,7 +353,7 @@ Test(status, reset_returns_everything_to_its_initial_value)
 Test(queue, selector_out_of_range_reads_zero_and_ignores_writes)
 {
 	static const uint32_t outside[] = { 2, 63, 64, 65, UINT32_MAX };
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	cr_assert_eq(get(&r, VIRTIO_MMIO_QUEUE_SIZE_MAX), 256);
 	accept_features(&r);
@@ -370,7 +370,7 @@ Test(queue, selector_out_of_range_reads_zero_and_ignores_writes)
 	cr_assert_eq(get(&r, VIRTIO_MMIO_QUEUE_SIZE_MAX), 256);
 }
 
-static void expect_frozen(struct virtio_mmio_regs *r)
+static void expect_frozen(struct virtio_state *r)
 {
 	put_in_vain(r, VIRTIO_MMIO_QUEUE_SIZE, 16);
 	for (uint32_t at = VIRTIO_MMIO_QUEUE_DESC_LOW; at <= VIRTIO_MMIO_QUEUE_DEVICE_HIGH;
@@ -381,7 +381,7 @@ static void expect_frozen(struct virtio_mmio_regs *r)
 
 Test(queue, settings_are_frozen_outside_their_step)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	expect_frozen(&r);
 	put(&r, VIRTIO_MMIO_STATUS, DRIVER);
@@ -395,7 +395,7 @@ Test(queue, settings_are_frozen_outside_their_step)
 
 Test(queue, a_ready_queue_is_frozen_until_taken_back)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	accept_features(&r);
 	set_queue(&r, 16, 0x100000, 0x101000, 0x102000);
@@ -412,7 +412,7 @@ Test(queue, a_ready_queue_is_frozen_until_taken_back)
 
 Test(queue, addresses_are_put_together_from_halves)
 {
-	struct virtio_mmio_regs r = make_regs();
+	struct virtio_state r = make_regs();
 
 	accept_features(&r);
 	put(&r, VIRTIO_MMIO_QUEUE_SEL, 1);
@@ -473,25 +473,28 @@ Test(queue, areas_do_not_overlap)
 
 static struct upcalls up;
 static struct device_link *link_of_test;
-static struct virtio_mmio *mmio;
+static struct virtio_device *mmio;
 static struct fake *device;
 static int call_fd;
 
 static void start(void)
 {
-	int kick_fds[DEVICE_QUEUES_MAX];
+	static struct virtio_device_fds fds;
 
-	for (uint32_t i = 0; i < DEVICE_QUEUES_MAX; i++)
-		kick_fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	fds.config = call_fd;
+	for (uint32_t i = 0; i < DEVICE_QUEUES_MAX; i++) {
+		fds.kick[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		fds.call[i] = call_fd;
+	}
 	link_of_test = fake_link(&up);
-	cr_assert_eq(virtio_mmio_new(link_of_test, kick_fds, call_fd, &mmio), 0);
+	cr_assert_eq(virtio_device_new(link_of_test, &fds, &mmio), 0);
 	device = fake_start(link_of_test, 1);
 }
 
 static void stop(void)
 {
-	mmio = virtio_mmio_free(mmio);
+	mmio = virtio_device_free(mmio);
 	fake_end();
 }
 
@@ -549,7 +552,7 @@ Test(device, driver_ok_activates_the_ready_queues)
 	fake_run(device, FAKE_HONEST, MESSAGE_NONE);
 	drive_to_driver_ok();
 	cr_assert_eq(rd(VIRTIO_MMIO_STATUS), DRIVER_OK);
-	cr_assert(virtio_mmio_is_active(mmio));
+	cr_assert(virtio_device_is_active(mmio));
 	cr_assert_eq(fake_load(&device->n_seen), 2);
 	cr_assert_eq(device->seen[0].set_features.features, FAKE_VERSION_1);
 	cr_assert_eq(device->seen[1].enable_queue.index, 1);
@@ -558,7 +561,7 @@ Test(device, driver_ok_activates_the_ready_queues)
 	wr(VIRTIO_MMIO_STATUS, 0);
 	cr_assert_eq(rd(VIRTIO_MMIO_STATUS), 0);
 	cr_assert_eq(device->seen[2].type, MESSAGE_RESET);
-	cr_assert_not(virtio_mmio_is_active(mmio));
+	cr_assert_not(virtio_device_is_active(mmio));
 	drive_to_driver_ok();
 	cr_assert_eq(rd(VIRTIO_MMIO_STATUS), DRIVER_OK);
 }
@@ -582,7 +585,7 @@ Test(device, silent_activation_needs_reset_for_good)
 	drive_to_driver_ok();
 	cr_assert_eq(rd(VIRTIO_MMIO_STATUS), DRIVER_OK | NEEDS_RESET);
 	fake_settle(link_of_test);
-	virtio_mmio_needs_reset(mmio); /* as the failed() upcall does */
+	virtio_device_needs_reset(mmio); /* as the failed() upcall does */
 	wr(VIRTIO_MMIO_STATUS, 0);
 	cr_assert_eq(rd(VIRTIO_MMIO_STATUS), 0);
 	drive_to_features_ok();
@@ -596,11 +599,11 @@ Test(device, silent_reset_ends_and_status_reads_zero)
 	fake_run(device, FAKE_SILENT, MESSAGE_RESET);
 	drive_to_driver_ok();
 	link_of_test->request_deadline_ms = 100;
-	cr_assert_eq(virtio_mmio_reset(mmio), DEVICE_LINK_GONE);
-	virtio_mmio_needs_reset(mmio); /* the upcall comes after the reset that found it out */
+	cr_assert_eq(virtio_device_reset(mmio), DEVICE_LINK_GONE);
+	virtio_device_needs_reset(mmio); /* the upcall comes after the reset that found it out */
 	cr_assert_eq(rd(VIRTIO_MMIO_STATUS), 0);
 	cr_assert_eq(rd(VIRTIO_MMIO_INTERRUPT_STATUS), 0);
-	cr_assert_eq(virtio_mmio_reset(mmio), DEVICE_LINK_GONE);
+	cr_assert_eq(virtio_device_reset(mmio), DEVICE_LINK_GONE);
 }
 
 Test(device, death_while_active_needs_reset)
@@ -608,7 +611,7 @@ Test(device, death_while_active_needs_reset)
 	fake_run(device, FAKE_HONEST, MESSAGE_NONE);
 	drive_to_driver_ok();
 	(void)n_calls();
-	virtio_mmio_needs_reset(mmio);
+	virtio_device_needs_reset(mmio);
 	cr_assert_eq(n_calls(), 1);
 	cr_assert_eq(rd(VIRTIO_MMIO_STATUS), DRIVER_OK | NEEDS_RESET);
 	cr_assert_eq(rd(VIRTIO_MMIO_INTERRUPT_STATUS), DEVICE_INTERRUPT_CONFIG);
@@ -643,13 +646,13 @@ Test(device, config_change_interrupts_once_the_driver_is_ready)
 {
 	fake_run(device, FAKE_HONEST, MESSAGE_NONE);
 	drive_to_features_ok();
-	virtio_mmio_config_changed(mmio);
+	virtio_device_config_changed(mmio);
 	cr_assert_eq(n_calls(), 0);
 	wr(VIRTIO_MMIO_STATUS, DRIVER_OK);
 	cr_assert_eq(n_calls(), 1);
 	cr_assert_eq(rd(VIRTIO_MMIO_INTERRUPT_STATUS), DEVICE_INTERRUPT_CONFIG);
 	wr(VIRTIO_MMIO_INTERRUPT_ACK, DEVICE_INTERRUPT_CONFIG);
-	virtio_mmio_config_changed(mmio);
+	virtio_device_config_changed(mmio);
 	cr_assert_eq(n_calls(), 1);
 	cr_assert_eq(rd(VIRTIO_MMIO_STATUS), DRIVER_OK);
 }
@@ -685,7 +688,7 @@ static void *poke_thread(void *arg)
 		if (seed & 0x80000000u)
 			(void)virtio_mmio_io.read(mmio, (seed >> 8) % 0x180, sizes[seed % 8]);
 		else if (i % 64 == 0)
-			virtio_mmio_config_changed(mmio);
+			virtio_device_config_changed(mmio);
 		else
 			virtio_mmio_io.write(mmio, (seed >> 8) % 0x40 * 4, sizes[seed % 8],
 					     (seed >> 4) % 17);

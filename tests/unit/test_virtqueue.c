@@ -161,19 +161,19 @@ Test(virtqueue, one_chain_there_and_back)
 Test(virtqueue, setup_is_checked)
 {
 	static const struct virtqueue_setup bad[] = {
-		{ 0, DESC, AVAIL, USED, 0, false },
-		{ 3, DESC, AVAIL, USED, 0, false },
-		{ 2048, DESC, 0x20000, 0x40000, 0, false },
-		{ SIZE, DESC + 8, AVAIL, USED, 0, false },
-		{ SIZE, DESC, AVAIL + 1, USED, 0, false },
-		{ SIZE, DESC, AVAIL, USED + 2, 0, false },
-		{ SIZE, RAM, AVAIL, USED, 0, false },
-		{ SIZE, RAM - 112, AVAIL, USED, 0, false },
-		{ SIZE, DESC, RAM - 20, USED, 0, false },
-		{ SIZE, DESC, AVAIL, RAM - 64, 0, false },
-		{ SIZE, DESC, AVAIL, UINT64_MAX - 3, 0, false },
-		{ SIZE, DESC, DESC, USED, 0, false },
-		{ SIZE, DESC, DESC + 126, USED, 0, false },
+		{ 0, DESC, AVAIL, USED, 0, false, false },
+		{ 3, DESC, AVAIL, USED, 0, false, false },
+		{ 2048, DESC, 0x20000, 0x40000, 0, false, false },
+		{ SIZE, DESC + 8, AVAIL, USED, 0, false, false },
+		{ SIZE, DESC, AVAIL + 1, USED, 0, false, false },
+		{ SIZE, DESC, AVAIL, USED + 2, 0, false, false },
+		{ SIZE, RAM, AVAIL, USED, 0, false, false },
+		{ SIZE, RAM - 112, AVAIL, USED, 0, false, false },
+		{ SIZE, DESC, RAM - 20, USED, 0, false, false },
+		{ SIZE, DESC, AVAIL, RAM - 64, 0, false, false },
+		{ SIZE, DESC, AVAIL, UINT64_MAX - 3, 0, false, false },
+		{ SIZE, DESC, DESC, USED, 0, false, false },
+		{ SIZE, DESC, DESC + 126, USED, 0, false, false },
 		{ SIZE, DESC, AVAIL, AVAIL + 20, 0, false },
 		{ SIZE, DESC, USED + 68, USED, 0, false },
 		{ SIZE, USED - 112, AVAIL, USED, 0, false },
@@ -537,26 +537,6 @@ Test(virtqueue, continues_from_a_clean_page)
 	cr_expect(complete(3), "whether the last one was signalled is unknown");
 	cr_expect_eq(get16(USED + 2), 4);
 	cr_expect_not(complete(4));
-}
-
-Test(virtqueue, does_not_continue_what_it_cannot)
-{
-	struct virtqueue_setup s = setup();
-	struct device_page_queue clean = page;
-	static struct virtqueue other;
-
-	s.resume = true;
-	virtqueue_init(&other, gm, &page);
-	cr_expect_eq(virtqueue_enable(&other, &s), 0);
-	page = clean;
-	page.next_avail = 1;
-	cr_expect_eq(virtqueue_enable(&other, &s), VIRTQUEUE_NOT_CLEAN);
-	page = clean;
-	page.journal[5] = (uint64_t)JOURNAL_FETCHED << 62;
-	cr_expect_eq(virtqueue_enable(&other, &s), VIRTQUEUE_NOT_CLEAN);
-	page = clean;
-	page.size = 16;
-	cr_expect_eq(virtqueue_enable(&other, &s), VIRTQUEUE_NOT_CLEAN);
 }
 
 /* A guest that rewrites its descriptors while they are being fetched. */

@@ -14,7 +14,7 @@ Test(vm_config, clear_frees_and_zeroes)
 	c.run_dir = strdup("dir");
 	c.n_devices = 2;
 	c.devices[0].type = DEVICE_TYPE_BLK;
-	c.devices[0].blk.path = strdup("disk");
+	c.devices[0].path = strdup("disk");
 	c.devices[1].type = DEVICE_TYPE_RNG;
 	vm_config_clear(&c); /* a leak shows under the address sanitizer */
 	cr_assert_eq(memcmp(&c, &zero, sizeof(c)), 0);

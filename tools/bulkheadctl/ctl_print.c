@@ -67,7 +67,7 @@ static void ps_fill_row(const struct ctl_process *p, ps_row row)
 
 static void ps_print_table(const struct ctl_process *processes, uint32_t n)
 {
-	ps_row rows[CONTROL_PROCESSES_MAX];
+	static ps_row rows[CONTROL_PROCESSES_MAX];
 	size_t widths[PS_COLUMNS];
 
 	for (size_t c = 0; c < PS_COLUMNS; c++)

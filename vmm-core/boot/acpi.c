@@ -19,6 +19,12 @@ static_assert(ACPI_EVENT_GSI == LAYOUT_GSI_ACPI_EVENT, "layout");
 static_assert(ACPI_EVENT_POWER_BUTTON == LAYOUT_ACPI_EVENT_POWER_BUTTON, "layout");
 static_assert(ACPI_VIRTIO_MMIO_SIZE == LAYOUT_VIRTIO_MMIO_SIZE, "layout");
 static_assert(ACPI_SLOTS_MAX == LAYOUT_VIRTIO_MMIO_SLOTS, "layout");
+static_assert(ACPI_PCI_ECAM == LAYOUT_PCI_ECAM, "layout");
+static_assert(ACPI_PCI_ECAM_SIZE == LAYOUT_PCI_ECAM_SIZE, "layout");
+static_assert(ACPI_PCI_WINDOW == LAYOUT_PCI_WINDOW, "layout");
+static_assert(ACPI_PCI_WINDOW_SIZE == LAYOUT_PCI_WINDOW_SIZE, "layout");
+static_assert(ACPI_PCI_WINDOW_LAST == LAYOUT_PCI_WINDOW + LAYOUT_PCI_WINDOW_SIZE - 1, "layout");
+static_assert(ACPI_PCI_CONFIG == LAYOUT_PCI_CONFIG, "layout");
 static_assert(LAYOUT_VIRTIO_MMIO == 0xd0000000, "dsdt.asl pastes this address together");
 static_assert(ACPI_CONFIG_BLOCK >= LAYOUT_ACPI + sizeof(struct acpi_rsdp), "layout");
 static_assert(sizeof(struct acpi_config_block) == ACPI_CONFIG_BLOCK_SIZE, "dsdt.asl");
@@ -135,15 +141,29 @@ static int acpi_add_madt(struct acpi_area *area, uint32_t n_cpus, uint64_t *ret_
 	return acpi_area_add(area, &t, len, ret_at);
 }
 
-static int acpi_add_xsdt(struct acpi_area *area, uint64_t fadt, uint64_t madt, uint64_t *ret_at)
+static int acpi_add_mcfg(struct acpi_area *area, uint64_t *ret_at)
 {
-	struct acpi_xsdt xsdt = {
-		.header = acpi_header_init("XSDT", sizeof(xsdt), ACPI_XSDT_REVISION),
-		.tables = { fadt, madt },
+	struct acpi_mcfg mcfg = {
+		.header = acpi_header_init("MCFG", sizeof(mcfg), ACPI_MCFG_REVISION),
+		.ecam = LAYOUT_PCI_ECAM, /* bus 0 alone */
 	};
 
-	xsdt.header.checksum = acpi_checksum(&xsdt, sizeof(xsdt));
-	return acpi_area_add(area, &xsdt, sizeof(xsdt), ret_at);
+	mcfg.header.checksum = acpi_checksum(&mcfg, sizeof(mcfg));
+	return acpi_area_add(area, &mcfg, sizeof(mcfg), ret_at);
+}
+
+/* @mcfg: 0: there is none */
+static int acpi_add_xsdt(struct acpi_area *area, uint64_t fadt, uint64_t madt, uint64_t mcfg,
+			 uint64_t *ret_at)
+{
+	size_t len = sizeof(struct acpi_xsdt) - (mcfg == 0 ? sizeof(mcfg) : 0);
+	struct acpi_xsdt xsdt = {
+		.header = acpi_header_init("XSDT", len, ACPI_XSDT_REVISION),
+		.tables = { fadt, madt, mcfg },
+	};
+
+	xsdt.header.checksum = acpi_checksum(&xsdt, len);
+	return acpi_area_add(area, &xsdt, len, ret_at);
 }
 
 static int acpi_write_rsdp(const struct guest_memory *gm, uint64_t xsdt)
@@ -163,9 +183,15 @@ static int acpi_write_rsdp(const struct guest_memory *gm, uint64_t xsdt)
 
 int acpi_write(const struct guest_memory *gm, const struct acpi_source *source, uint64_t *ret_rsdp)
 {
-	struct acpi_config_block block = { source->virtio_mmio_slots, source->n_cpus };
+	struct acpi_config_block block = {
+		.slots = source->virtio_mmio_slots,
+		.n_cpus = source->n_cpus,
+		.has_pci = source->has_pci,
+		.pci_window = source->pci_window,
+		.pci_window_size = source->pci_window_size,
+	};
 	struct acpi_area area = { .gm = gm, .next = ACPI_TABLES };
-	uint64_t dsdt, fadt, madt, xsdt;
+	uint64_t dsdt, fadt, madt, mcfg = 0, xsdt;
 	int r;
 
 	if (source->n_cpus == 0 || source->n_cpus > ACPI_CPUS_MAX)
@@ -177,8 +203,10 @@ int acpi_write(const struct guest_memory *gm, const struct acpi_source *source, 
 		r = acpi_add_fadt(&area, dsdt, &fadt);
 	if (r == 0)
 		r = acpi_add_madt(&area, source->n_cpus, &madt);
+	if (r == 0 && source->has_pci)
+		r = acpi_add_mcfg(&area, &mcfg);
 	if (r == 0)
-		r = acpi_add_xsdt(&area, fadt, madt, &xsdt);
+		r = acpi_add_xsdt(&area, fadt, madt, mcfg, &xsdt);
 	if (r == 0)
 		r = acpi_write_rsdp(gm, xsdt);
 	if (r != 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ACPI tables of a hardware-reduced machine: RSDP, XSDT, FADT, MADT, DSDT.
+ * ACPI tables of a hardware-reduced machine: RSDP, XSDT, FADT, MADT, MCFG, DSDT.
  *
  * Runs in the core at boot; all inputs are the core's own. The tables end up in guest memory,
  * where the guest may change them: nothing reads them back.
@@ -9,6 +9,7 @@
 #pragma once
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "ipc/guest_memory.h"
@@ -16,6 +17,8 @@
 struct acpi_source {
 	uint32_t n_cpus; /* 1..64; CPU i has APIC id i and processor UID i */
 	uint32_t virtio_mmio_slots; /* bit n: slot n has a device */
+	bool has_pci;
+	uint64_t pci_window, pci_window_size; /* for BARs above RAM; size 0: there is none */
 };
 
 /**

@@ -16,7 +16,8 @@
 #define ACPI_FADT_REVISION 6u
 #define ACPI_FADT_MINOR_REVISION 4u
 #define ACPI_MADT_REVISION 5u
-#define ACPI_XSDT_TABLES 2u /* FADT, MADT */
+#define ACPI_MCFG_REVISION 1u
+#define ACPI_XSDT_TABLES 3u /* FADT, MADT, MCFG; the last one only with PCI */
 
 /* §5.2.9, IA-PC boot architecture flags */
 #define ACPI_FADT_NO_VGA 0x4u
@@ -39,8 +40,11 @@
 #define packed __attribute__((packed))
 
 struct acpi_config_block { /* ours, see acpi_constants.h */
-	uint32_t slots;
+	uint32_t slots; /* bitmap of virtio-mmio */
 	uint32_t n_cpus;
+	uint32_t has_pci;
+	uint64_t pci_window; /* above RAM: first address and size; 0: none */
+	uint64_t pci_window_size;
 } packed;
 
 struct acpi_rsdp {
@@ -123,6 +127,16 @@ struct acpi_madt_io_apic {
 	uint32_t gsi_base;
 } packed;
 
+struct acpi_mcfg { /* PCI Firmware Specification 3.2 §4.1.2, with one segment */
+	struct acpi_header header;
+	uint64_t reserved;
+	uint64_t ecam;
+	uint16_t segment;
+	uint8_t first_bus;
+	uint8_t last_bus;
+	uint32_t reserved2;
+} packed;
+
 #undef packed
 
 static_assert(sizeof(struct acpi_rsdp) == 36, "§5.2.5.3");
@@ -136,5 +150,6 @@ static_assert(offsetof(struct acpi_fadt, x_dsdt) == 140, "§5.2.9");
 static_assert(offsetof(struct acpi_fadt, sleep_control) == 244, "§5.2.9");
 static_assert(offsetof(struct acpi_fadt, hypervisor_id) == 268, "§5.2.9");
 static_assert(sizeof(struct acpi_madt) == 44, "§5.2.12");
+static_assert(sizeof(struct acpi_mcfg) == 60, "PCI firmware §4.1.2");
 static_assert(sizeof(struct acpi_madt_local_apic) == 8, "§5.2.12.2");
 static_assert(sizeof(struct acpi_madt_io_apic) == 12, "§5.2.12.3");

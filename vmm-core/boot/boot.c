@@ -101,6 +101,9 @@ static int boot_write_tables(const struct guest_memory *gm, const struct boot_so
 	struct acpi_source acpi = {
 		.n_cpus = source->n_cpus,
 		.virtio_mmio_slots = source->virtio_mmio_slots,
+		.has_pci = source->has_pci,
+		.pci_window = source->pci_window,
+		.pci_window_size = source->pci_window_size,
 	};
 	int r = acpi_write(gm, &acpi, &params->rsdp);
 

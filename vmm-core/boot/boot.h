@@ -20,6 +20,8 @@ struct boot_source {
 	const char *cmdline;
 	uint32_t n_cpus;
 	uint32_t virtio_mmio_slots; /* bit n: slot n has a device */
+	bool has_pci;
+	uint64_t pci_window, pci_window_size; /* for BARs above RAM; size 0: there is none */
 };
 
 enum boot_protocol {

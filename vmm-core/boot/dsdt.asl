@@ -46,7 +46,10 @@ DefinitionBlock ("", "DSDT", 2, ACPI_OEM_ID, ACPI_OEM_TABLE_ID, 1)
 		Field (CONF, DWordAcc, NoLock, Preserve)
 		{
 			SLOT, 32,
-			NCPU, 32
+			NCPU, 32,
+			HPCI, 32,
+			W64B, 64,
+			W64S, 64
 		}
 
 		/* _STA values: 0x0f present, enabled, shown and working; 0 not there */
@@ -61,6 +64,15 @@ DefinitionBlock ("", "DSDT", 2, ACPI_OEM_ID, ACPI_OEM_TABLE_ID, 1)
 		Method (CSTA, 1)
 		{
 			If (Arg0 < NCPU)
+			{
+				Return (0x0F)
+			}
+			Return (Zero)
+		}
+
+		Method (PSTA)
+		{
+			If (HPCI)
 			{
 				Return (0x0F)
 			}
@@ -118,6 +130,52 @@ DefinitionBlock ("", "DSDT", 2, ACPI_OEM_ID, ACPI_OEM_TABLE_ID, 1)
 					Notify (PWRB, 0x80)
 				}
 			}
+		}
+
+		/* One bus; its devices send messages, so there are no interrupt lines to route. */
+		Device (PCI0)
+		{
+			Name (_HID, EISAID ("PNP0A08"))
+			Name (_CID, EISAID ("PNP0A03"))
+			Name (_UID, Zero)
+			Name (_SEG, Zero)
+			Name (_BBN, Zero)
+			Method (_STA) { Return (PSTA ()) }
+			Name (CRSB, ResourceTemplate ()
+			{
+				WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode,
+					       0, 0, 0, 0, 1)
+				IO (Decode16, ACPI_PCI_CONFIG, ACPI_PCI_CONFIG, 1, ACPI_PCI_PORTS)
+				DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed,
+					     NonCacheable, ReadWrite, 0, ACPI_PCI_WINDOW,
+					     ACPI_PCI_WINDOW_LAST, 0, ACPI_PCI_WINDOW_SIZE)
+				/* from 4 GiB on, for 4 GiB, until _CRS writes what it is */
+				QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed,
+					     NonCacheable, ReadWrite, 0, 0x100000000,
+					     0x1FFFFFFFF, 0, 0x100000000, , , W64D)
+			})
+			Method (_CRS, 0, Serialized)
+			{
+				CreateQWordField (CRSB, ^W64D._MIN, MINI)
+				CreateQWordField (CRSB, ^W64D._MAX, MAXI)
+				CreateQWordField (CRSB, ^W64D._LEN, LENG)
+				MINI = W64B
+				LENG = W64S
+				MAXI = W64B + W64S - 1
+				Return (CRSB)
+			}
+		}
+
+		/* The configuration space in memory is no window: nobody may put anything there. */
+		Device (ECAM)
+		{
+			Name (_HID, EISAID ("PNP0C02"))
+			Name (_UID, Zero)
+			Method (_STA) { Return (PSTA ()) }
+			Name (_CRS, ResourceTemplate ()
+			{
+				Memory32Fixed (ReadWrite, ACPI_PCI_ECAM, ACPI_PCI_ECAM_SIZE)
+			})
 		}
 
 		/* Slot n at GSI 5 + n, skipping 8 and 9 */

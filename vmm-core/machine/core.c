@@ -259,7 +259,11 @@ void core_build(struct core *core)
 	core_log_time(core, "vCPUs and ports exist");
 	core->source.cmdline = core->config.cmdline;
 	core->source.n_cpus = core->config.n_cpus;
-	core->source.virtio_mmio_slots = (1u << core->config.n_devices) - 1;
+	core->source.has_pci = core->config.transport == VM_TRANSPORT_PCI;
+	if (core->source.has_pci)
+		core->source.pci_window = machine_pci_window(m, &core->source.pci_window_size);
+	else
+		core->source.virtio_mmio_slots = (1u << core->config.n_devices) - 1;
 	if (machine_load(m, &core->source) < 0)
 		core_fail(core, "%s", m->error);
 	/* A large kernel on slow storage takes its time; the devices could not get on meanwhile. */

@@ -19,7 +19,8 @@
 #include "vmm-core/machine/machine.h"
 #include "vmm-core/machine/serial.h"
 #include "vmm-core/transport/device_link.h"
-#include "vmm-core/transport/virtio_mmio.h"
+#include "vmm-core/transport/pci_root.h"
+#include "vmm-core/transport/virtio_device.h"
 
 enum core_state { /* what the warden may send depends on it */
 	CORE_WAITING, /* for CORE_START */
@@ -33,10 +34,9 @@ struct core;
 struct core_slot {
 	struct core *core;
 	struct device_link *link; /* NULL: no device here */
-	struct virtio_mmio *mmio; /* NULL until wired */
+	struct virtio_device *device; /* NULL until wired */
 	struct event *event;
-	int kick_fds[DEVICE_QUEUES_MAX]; /* owned; -1 beyond the device's queues */
-	int call_fd; /* owned */
+	struct virtio_device_fds fds; /* owned; -1 beyond the device's queues */
 	uint32_t generation;
 	uint32_t log_cursor;
 	enum device_state told; /* what the warden knows */
@@ -62,6 +62,7 @@ struct core {
 	int wake_fd; /* owned eventfd: vCPUs have something for the event loop */
 	int parked_fd; /* owned eventfd: all vCPUs are parked */
 	struct core_slot slots[VM_DEVICES_MAX];
+	struct pci_root *pci; /* NULL: --transport mmio */
 
 	struct event_base *base;
 	struct event *on_warden, *on_wake, *on_parked, *on_tick;
@@ -131,6 +132,11 @@ void core_device_gone(struct core *core, const struct message_child *child);
 
 /** core_device_counters() - false when there is no page to read them from */
 bool core_device_counters(struct core *core, uint32_t slot, struct message_counters *ret);
+
+/* core_pci.c */
+
+/** core_pci_open() - the root, without devices, and where the guest reaches it */
+void core_pci_open(struct core *core);
 
 /* core_control.c */
 

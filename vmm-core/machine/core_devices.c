@@ -10,8 +10,7 @@
 #include "ipc/clock.h"
 #include "vmm-core/machine/core.h"
 #include "vmm-core/machine/layout.h"
-
-#define VIRTIO_MMIO_QUEUE_NOTIFY 0x50u /* VIRTIO 1.2 §4.2.2 */
+#include "vmm-core/transport/virtio_mmio.h"
 
 static uint32_t core_slot_number(const struct core_slot *slot)
 {
@@ -82,9 +81,7 @@ static void on_device_failed(void *ctx, struct device_link *link, const char *re
 		core_slot_send(slot, MESSAGE_CONDEMN, DEVICE_STATE_FAILED, LOG_LEVEL_ERROR, reason);
 	if (core->state == CORE_STARTING)
 		core_fail(core, "%s: %s", core_slot_id(slot), reason);
-	core_slot_tell(slot, DEVICE_STATE_FAILED);
-	if (slot->mmio)
-		virtio_mmio_needs_reset(slot->mmio);
+	/* Whether the driver has to know is the warden's decision: CHILD_GONE. */
 }
 
 static void on_device_config_changed(void *ctx, struct device_link *link)
@@ -92,8 +89,8 @@ static void on_device_config_changed(void *ctx, struct device_link *link)
 	struct core_slot *slot = ctx;
 
 	(void)link;
-	if (slot->mmio)
-		virtio_mmio_config_changed(slot->mmio);
+	if (slot->device)
+		virtio_device_config_changed(slot->device);
 }
 
 /* Any thread, under the link's lock. */
@@ -101,8 +98,8 @@ static void on_device_needs_reset(void *ctx)
 {
 	struct core_slot *slot = ctx;
 
-	if (slot->mmio)
-		virtio_mmio_needs_reset(slot->mmio);
+	if (slot->device)
+		virtio_device_needs_reset(slot->device);
 }
 
 static const struct device_link_events core_link_events = {
@@ -138,8 +135,8 @@ static void core_slot_open(struct core_slot *slot, enum device_type type)
 void core_devices_open(struct core *core)
 {
 	for (uint32_t i = 0; i < VM_DEVICES_MAX; i++) {
-		core->slots[i] = (struct core_slot){ .core = core, .call_fd = -1 };
-		memset(core->slots[i].kick_fds, 0xff, sizeof(core->slots[i].kick_fds)); /* all -1 */
+		core->slots[i] = (struct core_slot){ .core = core };
+		memset(&core->slots[i].fds, 0xff, sizeof(core->slots[i].fds)); /* all -1 */
 		if (i < core->config.n_devices)
 			core_slot_open(&core->slots[i], core->config.devices[i].type);
 	}
@@ -174,27 +171,46 @@ void core_devices_wait(struct core *core)
 	}
 }
 
-static void core_slot_wire(struct core_slot *slot)
+/** core_slot_wire_mmio() - one interrupt line for everything */
+static int core_slot_wire_mmio(struct core_slot *slot, uint32_t n_queues)
 {
-	uint32_t number = core_slot_number(slot), n_queues = device_link_n_queues(slot->link);
+	struct machine *machine = &slot->core->machine;
+	uint32_t number = core_slot_number(slot);
 	uint64_t base = layout_virtio_mmio_base(number);
-	struct core *core = slot->core;
-	struct machine *machine = &core->machine;
-	int r;
+	int r = machine_connect_irq(machine, slot->fds.config, layout_virtio_mmio_gsi(number));
 
-	slot->call_fd = core_eventfd(core);
-	r = machine_connect_irq(machine, slot->call_fd, layout_virtio_mmio_gsi(number));
 	for (uint32_t i = 0; i < n_queues && r == 0; i++) {
-		slot->kick_fds[i] = core_eventfd(core);
-		r = machine_connect_notify(machine, slot->kick_fds[i],
-					   base + VIRTIO_MMIO_QUEUE_NOTIFY, i);
+		slot->fds.call[i] = slot->fds.config;
+		r = machine_connect_notify(machine, slot->fds.kick[i],
+					   base + VIRTIO_MMIO_NOTIFY, i);
 	}
 	if (r < 0)
-		core_fail(core, "%s: %s", core_slot_id(slot), machine->error);
-	r = virtio_mmio_new(slot->link, slot->kick_fds, slot->call_fd, &slot->mmio);
+		core_fail(slot->core, "%s: %s", core_slot_id(slot), machine->error);
+	return io_bus_add(&machine->memory, base, LAYOUT_VIRTIO_MMIO_SIZE, &virtio_mmio_io,
+			  slot->device);
+}
+
+/** core_slot_wire_pci() - an event fd per queue, which the guest connects by MSI-X */
+static int core_slot_wire_pci(struct core_slot *slot, uint32_t n_queues)
+{
+	for (uint32_t i = 0; i < n_queues; i++)
+		slot->fds.call[i] = core_eventfd(slot->core);
+	return pci_root_add(slot->core->pci, core_slot_number(slot) + 1, slot->device, &slot->fds);
+}
+
+static void core_slot_wire(struct core_slot *slot)
+{
+	uint32_t n_queues = device_link_n_queues(slot->link);
+	struct core *core = slot->core;
+	int r;
+
+	slot->fds.config = core_eventfd(core);
+	for (uint32_t i = 0; i < n_queues; i++)
+		slot->fds.kick[i] = core_eventfd(core);
+	r = virtio_device_new(slot->link, &slot->fds, &slot->device);
 	if (r == 0)
-		r = io_bus_add(&machine->memory, base, LAYOUT_VIRTIO_MMIO_SIZE, &virtio_mmio_io,
-			       slot->mmio);
+		r = core->pci ? core_slot_wire_pci(slot, n_queues) :
+				core_slot_wire_mmio(slot, n_queues);
 	if (r < 0)
 		core_fail(core, "%s: %s", core_slot_id(slot), strerror(-r));
 }
@@ -202,7 +218,7 @@ static void core_slot_wire(struct core_slot *slot)
 /* A slot without a device says so (VIRTIO 1.2 §4.2.2.1): device id 0, everything else reads 0. */
 static uint64_t core_absent_read(void *ctx, uint64_t offset, unsigned size)
 {
-	static const uint32_t identity[] = { 0x74726976 /* "virt" */, 2 /* version */, 0, 0 };
+	static const uint32_t identity[] = { VIRTIO_MMIO_MAGIC, VIRTIO_MMIO_MODERN, 0, 0 };
 
 	(void)ctx;
 	if (size == 4 && offset % 4 == 0 && offset / 4 < ARRAY_LEN(identity))
@@ -214,9 +230,11 @@ static const struct io_handler core_absent_io = { .read = core_absent_read };
 
 void core_devices_wire(struct core *core)
 {
+	if (core->config.transport == VM_TRANSPORT_PCI)
+		core_pci_open(core);
 	for (uint32_t i = 0; i < core->config.n_devices; i++)
 		core_slot_wire(&core->slots[i]);
-	for (uint32_t i = core->config.n_devices; i < LAYOUT_VIRTIO_MMIO_SLOTS; i++) {
+	for (uint32_t i = core->config.n_devices; !core->pci && i < LAYOUT_VIRTIO_MMIO_SLOTS; i++) {
 		int r = io_bus_add(&core->machine.memory, layout_virtio_mmio_base(i),
 				   LAYOUT_VIRTIO_MMIO_SIZE, &core_absent_io, NULL);
 
@@ -228,7 +246,9 @@ void core_devices_wire(struct core *core)
 void core_devices_reset(struct core *core)
 {
 	for (uint32_t i = 0; i < core->config.n_devices; i++)
-		(void)!virtio_mmio_reset(core->slots[i].mmio); /* failed ones make their upcall */
+		(void)!virtio_device_reset(core->slots[i].device); /* failed ones make their upcall */
+	if (core->pci)
+		pci_root_reset(core->pci);
 }
 
 void core_devices_pause(struct core *core)
@@ -246,9 +266,9 @@ void core_devices_resume(struct core *core)
 static void core_slot_tick(struct core_slot *slot)
 {
 	core_slot_forward_log(slot);
-	if (slot->mmio && device_link_get_state(slot->link) == DEVICE_LINK_READY)
-		core_slot_tell(slot, virtio_mmio_is_active(slot->mmio) ? DEVICE_STATE_ACTIVE :
-									 DEVICE_STATE_READY);
+	if (slot->device && device_link_get_state(slot->link) == DEVICE_LINK_READY)
+		core_slot_tell(slot, virtio_device_is_active(slot->device) ?
+					     DEVICE_STATE_ACTIVE : DEVICE_STATE_READY);
 }
 
 void core_devices_tick(struct core *core)
@@ -286,6 +306,8 @@ void core_device_gone(struct core *core, const struct message_child *child)
 		return; /* an older one */
 	slot->is_dead = true;
 	device_link_detach(slot->link, "its process has ended");
+	if (!child->has_successor && slot->device)
+		virtio_device_needs_reset(slot->device);
 }
 
 bool core_device_counters(struct core *core, uint32_t slot, struct message_counters *ret)

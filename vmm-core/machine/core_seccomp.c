@@ -3,8 +3,8 @@
  * What a sealed core may still ask of the kernel.
  *
  * No open, no socket, no thread or process, no executable mapping, and of KVM only what runs and
- * resets the vCPUs that exist: no VM, no vCPU, no memory slot, no new interrupt route. Read at
- * build time (sandbox/meson.build).
+ * resets the vCPUs that exist and connects event fds that it has: no VM, no vCPU, no memory slot.
+ * Read at build time (sandbox/meson.build).
  */
 #define _GNU_SOURCE /* AT_EMPTY_PATH; a build-time tool, without the project's flags */
 #include <fcntl.h>
@@ -38,6 +38,9 @@ const struct seccomp_rule seccomp_rules[] = {
 	IOCTL(KVM_GET_MP_STATE, "vcpu_state.c: reset, takes a pending INIT"),
 	IOCTL(KVM_SET_MP_STATE, "vcpu_state.c: reset"),
 	IOCTL(KVM_SET_IRQCHIP, "machine.c: reset"),
+	IOCTL(KVM_SET_GSI_ROUTING, "core_pci.c: the guest writes MSI-X messages"),
+	IOCTL(KVM_IRQFD, "core_pci.c: it masks and unmasks vectors"),
+	IOCTL(KVM_IOEVENTFD, "core_pci.c: it moves BARs, and notifications with them"),
 
 	{ .nr = SCMP_SYS(tgkill), .why = "vcpu.c: take a vCPU out of KVM_RUN",
 	  .test = SECCOMP_ARG_EQ, .arg = 2, .value = SIGUSR1 },

@@ -72,24 +72,19 @@ int kvm_create_vcpu(int vm_fd, uint32_t id)
 	return kvm_ioctl(vm_fd, KVM_CREATE_VCPU, id);
 }
 
-int kvm_irqfd(int vm_fd, int event_fd, uint32_t gsi)
+int kvm_set_gsi_routing(int vm_fd, const struct kvm_irq_routing *routing)
 {
-	struct kvm_irqfd irqfd = { .fd = (uint32_t)event_fd, .gsi = gsi };
-
-	return kvm_ioctl(vm_fd, KVM_IRQFD, PTR(&irqfd));
+	return kvm_ioctl(vm_fd, KVM_SET_GSI_ROUTING, PTR(routing));
 }
 
-int kvm_ioeventfd(int vm_fd, int event_fd, uint64_t addr, uint32_t len, uint64_t match)
+int kvm_irqfd(int vm_fd, const struct kvm_irqfd *irqfd)
 {
-	struct kvm_ioeventfd ioeventfd = {
-		.datamatch = match,
-		.addr = addr,
-		.len = len,
-		.fd = event_fd,
-		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH,
-	};
+	return kvm_ioctl(vm_fd, KVM_IRQFD, PTR(irqfd));
+}
 
-	return kvm_ioctl(vm_fd, KVM_IOEVENTFD, PTR(&ioeventfd));
+int kvm_ioeventfd(int vm_fd, const struct kvm_ioeventfd *ioeventfd)
+{
+	return kvm_ioctl(vm_fd, KVM_IOEVENTFD, PTR(ioeventfd));
 }
 
 int kvm_run(int vcpu_fd)

@@ -28,9 +28,9 @@ int must_check kvm_create_irqchip(int vm_fd);
 int must_check kvm_get_irqchip(int vm_fd, struct kvm_irqchip *chip); /* chip_id says which */
 int must_check kvm_set_irqchip(int vm_fd, const struct kvm_irqchip *chip);
 int must_check kvm_create_vcpu(int vm_fd, uint32_t id);
-int must_check kvm_irqfd(int vm_fd, int event_fd, uint32_t gsi);
-/** kvm_ioeventfd() - writes of @len bytes equal to @match at @addr signal @event_fd */
-int must_check kvm_ioeventfd(int vm_fd, int event_fd, uint64_t addr, uint32_t len, uint64_t match);
+int must_check kvm_set_gsi_routing(int vm_fd, const struct kvm_irq_routing *routing);
+int must_check kvm_irqfd(int vm_fd, const struct kvm_irqfd *irqfd);
+int must_check kvm_ioeventfd(int vm_fd, const struct kvm_ioeventfd *ioeventfd);
 
 /* on a vCPU */
 int must_check kvm_run(int vcpu_fd);

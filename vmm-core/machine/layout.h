@@ -30,7 +30,10 @@
 #define LAYOUT_VIRTIO_MMIO 0xd0000000ull /* [fixed] slot n at + n * LAYOUT_VIRTIO_MMIO_SIZE */
 #define LAYOUT_VIRTIO_MMIO_SIZE 0x1000ull
 #define LAYOUT_VIRTIO_MMIO_SLOTS 16u /* [fixed] */
-#define LAYOUT_PCI_ECAM 0xe8000000ull /* reserved for the PCI root: one bus, 1 MiB */
+#define LAYOUT_PCI_WINDOW 0xe0000000ull /* BARs; device n has its own at + n * 32 KiB */
+#define LAYOUT_PCI_WINDOW_SIZE 0x8000000ull
+#define LAYOUT_PCI_ECAM 0xe8000000ull /* [fixed] one bus, 1 MiB */
+#define LAYOUT_PCI_ECAM_SIZE 0x100000ull
 #define LAYOUT_IDENTITY_MAP 0xfeffc000ull /* KVM_SET_IDENTITY_MAP_ADDR, one page */
 #define LAYOUT_TSS 0xfeffd000ull /* KVM_SET_TSS_ADDR, three pages */
 #define LAYOUT_IOAPIC 0xfec00000ull
@@ -40,6 +43,7 @@
 #define LAYOUT_COM1 0x3f8u /* [fixed] eight ports */
 #define LAYOUT_I8042_DATA 0x60u
 #define LAYOUT_I8042_COMMAND 0x64u /* [fixed] 0xfe resets */
+#define LAYOUT_PCI_CONFIG 0xcf8u /* [fixed] address, then data */
 #define LAYOUT_ACPI_SLEEP_CONTROL 0x600u /* [fixed] 0x34: S5 with SLP_EN */
 #define LAYOUT_ACPI_SLEEP_STATUS 0x601u
 #define LAYOUT_ACPI_RESET 0x602u /* 1 resets */
@@ -50,6 +54,7 @@
 #define LAYOUT_GSI_COM1 4u /* [fixed] */
 #define LAYOUT_GSI_ACPI_EVENT 9u
 #define LAYOUT_GSI_PINS 24u
+#define LAYOUT_GSI_MSI LAYOUT_GSI_PINS /* and up: KVM's numbers for the messages of PCI devices */
 
 /** layout_virtio_mmio_gsi() - [fixed] 5 + slot, skipping 8 and 9: slot 15 is pin 22 */
 static inline uint32_t layout_virtio_mmio_gsi(uint32_t slot)

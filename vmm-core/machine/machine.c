@@ -47,6 +47,8 @@ static int machine_check_capabilities(struct machine *m)
 		{ KVM_CAP_MP_STATE, "several processors" },
 		{ KVM_CAP_IRQFD, "irqfd" },
 		{ KVM_CAP_IOEVENTFD, "ioeventfd" },
+		{ KVM_CAP_IOEVENTFD_ANY_LENGTH, "ioeventfd of any length" },
+		{ KVM_CAP_IRQ_ROUTING, "interrupt routing" },
 		{ KVM_CAP_IMMEDIATE_EXIT, "immediate exit" },
 	};
 	int r = kvm_get_api_version(m->kvm_fd);
@@ -115,6 +117,18 @@ int machine_create_memory(struct machine *m, uint64_t size, bool hugepages, bool
 		return machine_fail(m, r, "--memory: %s%s", strerror(-r),
 				    hugepages ? " (hugepages=on)" : "");
 	return 0;
+}
+
+uint64_t machine_pci_window(const struct machine *m, uint64_t *ret_size)
+{
+	uint32_t n = 0, bits = cpuid_physical_bits(&m->cpuid);
+	const struct guest_region *last = guest_memory_regions(m->gm, &n) + n - 1;
+	uint64_t top = bits < 64 ? 1ull << bits : UINT64_MAX;
+	uint64_t end = last->gpa + last->size, base;
+
+	base = end < LAYOUT_HIGH_RAM_START ? LAYOUT_HIGH_RAM_START : (end | 0x3fffffffull) + 1;
+	*ret_size = base < top ? top - base : 0;
+	return base;
 }
 
 static int machine_add_slots(struct machine *m)
@@ -203,14 +217,19 @@ int machine_add_vcpu(struct machine *m)
 
 int machine_connect_irq(struct machine *m, int event_fd, uint32_t gsi)
 {
-	int r = kvm_irqfd(m->vm_fd, event_fd, gsi);
+	const struct kvm_irqfd irqfd = { .fd = (uint32_t)event_fd, .gsi = gsi };
+	int r = kvm_irqfd(m->vm_fd, &irqfd);
 
 	return r < 0 ? machine_kvm_fail(m, r, "KVM_IRQFD") : 0;
 }
 
 int machine_connect_notify(struct machine *m, int event_fd, uint64_t addr, uint32_t value)
 {
-	int r = kvm_ioeventfd(m->vm_fd, event_fd, addr, sizeof(value), value);
+	const struct kvm_ioeventfd ioeventfd = {
+		.datamatch = value, .addr = addr, .len = sizeof(value), .fd = event_fd,
+		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH,
+	};
+	int r = kvm_ioeventfd(m->vm_fd, &ioeventfd);
 
 	if (r == -ENOSPC)
 		return machine_fail(m, r, "KVM has no room for so many queues");

@@ -11,7 +11,7 @@
 #include "ipc/guest_memory.h"
 #include "ipc/message.h"
 #include "vmm-core/boot/boot.h"
-#include "vmm-core/machine/cpuid.h"
+#include "vmm-core/boot/cpuid.h"
 #include "vmm-core/machine/io_bus.h"
 #include "vmm-core/machine/vcpu.h"
 
@@ -62,6 +62,9 @@ int must_check machine_connect_irq(struct machine *m, int event_fd, uint32_t gsi
  */
 int must_check machine_connect_notify(struct machine *m, int event_fd, uint64_t addr,
 				      uint32_t value);
+
+/** machine_pci_window() - what is free above RAM, for BARs; *ret_size 0: nothing */
+uint64_t machine_pci_window(const struct machine *m, uint64_t *ret_size);
 
 /** machine_load() - fill memory and set the first vCPU up; memory is all zero before */
 int must_check machine_load(struct machine *m, const struct boot_source *source);

@@ -24,10 +24,10 @@
 #define WARDEN_FD 3
 
 /*
- * vCPUs; per device an epoll, an alarm, a channel, a page, a call and a kick fd for every queue;
- * the rest: memory, KVM, our own few, and descriptors on their way.
+ * vCPUs; per device an epoll, an alarm, a channel, a page, a call fd, and two for every queue; the
+ * rest: memory, KVM, our own few, and descriptors on their way.
  */
-#define MAX_FDS (VM_CPUS_MAX + VM_DEVICES_MAX * (5u + DEVICE_QUEUES_MAX) + 64u)
+#define MAX_FDS (VM_CPUS_MAX + VM_DEVICES_MAX * (5u + 2u * DEVICE_QUEUES_MAX) + 64u)
 #define SPARE_FDS 32u /* after the seal: channels of successors, duplicates being sent */
 #define DEVICE_PAGES_MAX (1u << 20) /* bytes of one device page at most, with room */
 

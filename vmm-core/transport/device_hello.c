@@ -45,6 +45,8 @@ const char *device_hello_check(const struct message_hello *hello, enum device_ty
 	if (hello->config_len > DEVICE_CONFIG_SPACE_MAX ||
 	    hello->config_writable_len > hello->config_len)
 		return "HELLO: config space out of range";
+	if (hello->state_size > DEVICE_STATE_MAX)
+		return "HELLO: state out of range";
 	return NULL;
 }
 
@@ -56,6 +58,7 @@ static bool is_same_device(const struct device_link *link, const struct message_
 	return device_hello_features(hello->features) == link->features &&
 	       hello->n_queues == link->n_queues &&
 	       hello->queue_size_max == link->queue_size_max &&
+	       hello->state_size == link->state_size &&
 	       hello->config_len == link->config.len &&
 	       memcmp(writable, link->config.writable, sizeof(writable)) == 0;
 }
@@ -63,12 +66,14 @@ static bool is_same_device(const struct device_link *link, const struct message_
 /* Takes what the first HELLO says; the device page is sized by it, after the check. */
 static int identify(struct device_link *link, const struct message_hello *hello)
 {
-	int r = device_page_create(hello->n_queues, &link->page, &link->page_fd);
+	struct device_page_shape shape = { hello->n_queues, hello->state_size };
+	int r = device_page_create(shape, &link->page, &link->page_fd);
 
 	if (r != 0)
 		return r;
 	link->features = device_hello_features(hello->features);
 	link->n_queues = hello->n_queues;
+	link->state_size = hello->state_size;
 	link->queue_size_max = hello->queue_size_max;
 	link->identified = true;
 	return 0;

@@ -372,7 +372,7 @@ struct device_link *device_link_free(struct device_link *link)
 	if (link == NULL)
 		return NULL;
 	channel_free(link->channel);
-	device_page_unmap(link->page, link->n_queues);
+	device_page_unmap(link->page, link_page_shape(link));
 	fd_close(link->page_fd);
 	fd_close(link->alarm_fd);
 	fd_close(link->epoll_fd);

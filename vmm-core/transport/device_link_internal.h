@@ -99,10 +99,16 @@ struct device_link {
 	uint64_t features;
 	uint32_t n_queues;
 	uint32_t queue_size_max;
+	uint32_t state_size;
 	struct device_page *page; /* outlives the processes */
 	int page_fd;
 	struct link_config config;
 };
+
+static inline struct device_page_shape link_page_shape(const struct device_link *link)
+{
+	return (struct device_page_shape){ link->n_queues, link->state_size };
+}
 
 /* device_link.c */
 

@@ -180,6 +180,9 @@ void link_resume_begin(struct device_link *link)
 {
 	int r;
 
+	/* Not active: there is nothing to continue, and the device starts from a clean state. */
+	if (!link->activation.active && link->state_size > 0)
+		memset(device_page_state(link->page, link_page_shape(link)), 0, link->state_size);
 	link->phase = LINK_RESUMING;
 	link->batch = (struct link_batch){ .busy = true, .expect_seq = link->next_seq };
 	link_set_deadline(link, clock_now_ms() + link->request_deadline_ms);

@@ -17,7 +17,8 @@
 
 void child_init(struct child *child, const char *name, const char *role, uint32_t slot)
 {
-	*child = (struct child){ .slot = slot, .pidfd = -1, .state = DEVICE_STATE_STARTING };
+	*child = (struct child){ .slot = slot, .pidfd = -1, .state = DEVICE_STATE_STARTING,
+				  .fence = FENCE_INIT };
 	(void)snprintf(child->name, sizeof(child->name), "%s", name);
 	(void)snprintf(child->role, sizeof(child->role), "%s", role);
 }
@@ -121,6 +122,57 @@ bool child_reap(struct child *child)
 	child->pidfd = fd_close(child->pidfd);
 	child->pid = 0;
 	return true;
+}
+
+void child_succeed(struct child *child, struct child *next)
+{
+	child->generation = next->generation;
+	child->pid = next->pid;
+	child->pidfd = next->pidfd;
+	child->event = next->event;
+	child->fence = next->fence;
+	child->state = next->state;
+	child->restarts++;
+	child->condemned[0] = '\0';
+	next->pid = 0;
+	next->pidfd = -1;
+	next->event = NULL;
+	next->fence = FENCE_INIT;
+}
+
+/* The line of /proc/PID/status that starts with @key, behind the key; Return: false: none */
+static bool child_status(const struct child *child, const char *key, char *ret, size_t size)
+{
+	char path[64], text[4096];
+	const char *at;
+	ssize_t n;
+	cleanup_fd int fd = -1;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)child->pid);
+	fd = child->pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	at = strstr(text, key); /* the name, which a process may choose, cannot hold a newline */
+	if (at == NULL)
+		return false;
+	(void)snprintf(ret, size, "%.*s", (int)strcspn(at + strlen(key), "\n"), at + strlen(key));
+	return true;
+}
+
+bool child_is_traced(const struct child *child)
+{
+	char pid[32];
+
+	return child_status(child, "\nTracerPid:\t", pid, sizeof(pid)) && strcmp(pid, "0") != 0;
+}
+
+bool child_is_in_kernel(const struct child *child)
+{
+	char state[32];
+
+	return child_status(child, "\nState:\t", state, sizeof(state)) && state[0] == 'D';
 }
 
 int child_wait(struct child *child, uint64_t deadline_ms)

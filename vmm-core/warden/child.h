@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "ipc/message.h"
+#include "vmm-core/warden/fence.h"
 
 struct event;
 
@@ -22,10 +23,13 @@ struct child {
 	pid_t pid; /* 0: not running */
 	int pidfd; /* -1: not running */
 	struct event *event; /* pidfd readable: it is dead */
+	struct fence fence; /* devices only */
 	enum device_state state; /* devices only; as the core reported it */
 	uint32_t restarts;
 	char condemned[CHILD_LAST_EXIT_MAX]; /* why the core wants it dead; "" when it does not */
 	char last_exit[CHILD_LAST_EXIT_MAX]; /* "" until it ended once */
+	uint64_t last_stall_us; /* how long its guest waited for the present process; 0: never */
+	uint64_t last_stall_at; /* and when, seconds since 1970 */
 	struct log_limit log_limit; /* of its records on our stderr */
 };
 
@@ -40,6 +44,19 @@ void child_kill(const struct child *child);
  * Return: true when it is gone now; false when it still runs.
  */
 bool child_reap(struct child *child);
+
+/**
+ * child_succeed() - the process of @next becomes that of @child, which has ended
+ *
+ * @child keeps what outlives a process: names, the last exit, the number of restarts, one higher.
+ */
+void child_succeed(struct child *child, struct child *next);
+
+/** child_is_traced() - is a debugger attached? From /proc/PID/status */
+bool child_is_traced(const struct child *child);
+
+/** child_is_in_kernel() - does it wait uninterruptibly, so that killing it would not help? */
+bool child_is_in_kernel(const struct child *child);
 
 /** child_wait() - kill and collect, until @deadline_ms; Return: 0; -ETIMEDOUT */
 int must_check child_wait(struct child *child, uint64_t deadline_ms);

@@ -13,11 +13,11 @@
 #include <sys/types.h>
 
 #include "vmm-core/machine/layout.h"
-#include "vmm-core/warden/config_net.h"
+#include "vmm-core/warden/config_device.h"
 #include "vmm-core/warden/config_value.h"
+#include "vmm-core/warden/restart_policy.h"
 
 #define CONFIG_MEMORY_DEFAULT (512ull << 20)
-#define CONFIG_QUEUE_SIZE_DEFAULT 128u
 #define CONFIG_HUGE_PAGE_SIZE (2ull << 20)
 
 struct cli {
@@ -29,6 +29,7 @@ struct cli {
 enum cli_kind {
 	CLI_FLAG, /* takes no value; may be repeated */
 	CLI_ONE, /* takes one value, given once */
+	CLI_MAYBE, /* takes one value or none, given once */
 	CLI_LIST, /* takes one or more values, may be repeated */
 	CLI_UNSUPPORTED,
 };
@@ -97,75 +98,9 @@ static int cli_set_memory(struct cli *cli, const struct cli_option *option, cons
 	return 0;
 }
 
-static unsigned cli_rank(enum device_type type)
+static int cli_add_device(struct cli *cli, const struct cli_option *option, const char *value)
 {
-	static const enum device_type order[] = { DEVICE_TYPE_BLK, DEVICE_TYPE_NET };
-	unsigned i = 0;
-
-	while (i < ARRAY_LEN(order) && order[i] != type)
-		i++;
-	return i;
-}
-
-/*
- * The slots, which guests rely on, are in the order disks, nets, whatever the command line's order
- * between different options is.
- */
-static int cli_add_device(struct cli *cli, const struct cli_option *option, enum device_type type,
-			  struct device_config **ret)
-{
-	struct vm_config *config = cli->config;
-	uint32_t at = config->n_devices;
-
-	if (at == VM_DEVICES_MAX)
-		return failure_set(cli->f, STATUS_USAGE, "%s: at most %u devices fit in one VM",
-				   option->name, VM_DEVICES_MAX);
-	while (at > 0 && cli_rank(config->devices[at - 1].type) > cli_rank(type)) {
-		config->devices[at] = config->devices[at - 1];
-		at--;
-	}
-	config->n_devices++;
-	config->devices[at] = (struct device_config){ .type = type };
-	*ret = &config->devices[at];
-	return 0;
-}
-
-static int cli_set_disk(struct cli *cli, const struct cli_option *option, const char *value)
-{
-	static const struct config_key keys[] = {
-		{ "path", CONFIG_KEY_STRING, offsetof(struct device_config, blk.path), 0, 0, true },
-		{ "readonly", CONFIG_KEY_BOOL, offsetof(struct device_config, blk.read_only), 0, 0,
-		  false },
-		{ "direct", CONFIG_KEY_BOOL, offsetof(struct device_config, blk.direct), 0, 0,
-		  false },
-		{ "num_queues", CONFIG_KEY_NUMBER, offsetof(struct device_config, blk.num_queues),
-		  1, VM_CPUS_MAX, false },
-		{ "queue_size", CONFIG_KEY_POWER, offsetof(struct device_config, blk.queue_size),
-		  2, 1024, false },
-		{ "serial", CONFIG_KEY_TEXT, offsetof(struct device_config, blk.serial), 0,
-		  sizeof(((struct blk_config *)0)->serial), false },
-		{ "id", CONFIG_KEY_NAME, offsetof(struct device_config, id), 0, VM_ID_MAX, false },
-		CONFIG_LIMIT_KEYS(struct device_config, blk.limits),
-		{ "iommu", CONFIG_KEY_UNSUPPORTED, 0, 0, 0, false },
-		{ 0 },
-	};
-	struct device_config *disk;
-	int r = cli_add_device(cli, option, DEVICE_TYPE_BLK, &disk);
-
-	if (r != 0)
-		return r;
-	disk->blk.num_queues = 1;
-	disk->blk.queue_size = CONFIG_QUEUE_SIZE_DEFAULT;
-	r = config_keys_parse(option->name, value, keys, disk, cli->f);
-	return r == 0 ? config_limits_check(option->name, &disk->blk.limits, cli->f) : r;
-}
-
-static int cli_set_net(struct cli *cli, const struct cli_option *option, const char *value)
-{
-	struct device_config *net;
-	int r = cli_add_device(cli, option, DEVICE_TYPE_NET, &net);
-
-	return r == 0 ? config_net_parse(option->name, value, net, cli->f) : r;
+	return config_device_add(cli->config, option->name, value, cli->f);
 }
 
 static int cli_set_console(struct cli *cli, const struct cli_option *option, const char *value)
@@ -212,11 +147,14 @@ static int cli_set_serial(struct cli *cli, const struct cli_option *option, cons
 
 static int cli_set_transport(struct cli *cli, const struct cli_option *option, const char *value)
 {
-	if (strcmp(value, "mmio") == 0)
-		return 0;
 	if (strcmp(value, "pci") == 0)
-		return failure_set(cli->f, STATUS_USAGE, "%s pci: not supported yet", option->name);
-	return failure_set(cli->f, STATUS_USAGE, "%s %s: must be mmio or pci", option->name, value);
+		cli->config->transport = VM_TRANSPORT_PCI;
+	else if (strcmp(value, "mmio") == 0)
+		cli->config->transport = VM_TRANSPORT_MMIO;
+	else
+		return failure_set(cli->f, STATUS_USAGE, "%s %s: must be mmio or pci",
+				   option->name, value);
+	return 0;
 }
 
 static int cli_set_name(struct cli *cli, const struct cli_option *option, const char *value)
@@ -233,33 +171,33 @@ static int cli_set_name(struct cli *cli, const struct cli_option *option, const 
 	return 0;
 }
 
-/* The whole policy is parsed, but only "never restart" exists. */
+static const struct restart_policy config_restart_default = {
+	.max = 5, .window_ms = 60000, .backoff_ms = 100, .heartbeat_ms = 3000,
+};
+
 static int cli_set_restart(struct cli *cli, const struct cli_option *option, const char *value)
 {
 	static const struct config_key keys[] = {
-		{ "max", CONFIG_KEY_NUMBER, offsetof(struct restart_policy, max), 0, 1000, false },
+		{ "max", CONFIG_KEY_NUMBER, offsetof(struct restart_policy, max), 0, RESTART_MAX,
+		  false },
 		{ "window", CONFIG_KEY_DURATION, offsetof(struct restart_policy, window_ms), 0, 0,
 		  false },
 		{ "backoff", CONFIG_KEY_DURATION, offsetof(struct restart_policy, backoff_ms), 0,
 		  0, false },
 		{ "heartbeat", CONFIG_KEY_DURATION, offsetof(struct restart_policy, heartbeat_ms),
 		  0, 0, false },
+		{ "standby", CONFIG_KEY_BOOL, offsetof(struct restart_policy, standby), 0, 0,
+		  false },
 		{ 0 },
 	};
 	struct restart_policy *policy = &cli->config->restart;
 	int r = config_keys_parse(option->name, value, keys, policy, cli->f);
 
-	if (r != 0)
-		return r;
-	if (policy->max != 0)
+	if (r == 0 && policy->max > 0 && policy->window_ms == 0)
 		return failure_set(cli->f, STATUS_USAGE,
-				   "%s max=%u: not supported yet, only max=0 (never restart)",
-				   option->name, policy->max);
-	if (policy->heartbeat_ms != 0)
-		return failure_set(cli->f, STATUS_USAGE,
-				   "%s heartbeat: not supported yet, only heartbeat=0 (off)",
+				   "%s window=0: with max above 0 a window is needed",
 				   option->name);
-	return 0;
+	return r;
 }
 
 static int cli_set_weak(struct cli *cli, const struct cli_option *option, const char *value)
@@ -296,8 +234,9 @@ static const struct cli_option cli_options[] = {
 	{ "--cmdline", CLI_ONE, cli_set_cmdline, 0 },
 	{ "--cpus", CLI_ONE, cli_set_cpus, 0 },
 	{ "--memory", CLI_ONE, cli_set_memory, 0 },
-	{ "--disk", CLI_LIST, cli_set_disk, 0 },
-	{ "--net", CLI_LIST, cli_set_net, 0 },
+	{ "--disk", CLI_LIST, cli_add_device, 0 },
+	{ "--net", CLI_LIST, cli_add_device, 0 },
+	{ "--rng", CLI_MAYBE, cli_add_device, 0 },
 	{ "--console", CLI_ONE, cli_set_console, 0 },
 	{ "--serial", CLI_ONE, cli_set_serial, 0 },
 	{ "--transport", CLI_ONE, cli_set_transport, 0 },
@@ -309,7 +248,6 @@ static const struct cli_option cli_options[] = {
 	{ "--log-file", CLI_ONE, cli_set_string, offsetof(struct vm_config, log_file) },
 	{ "-v", CLI_FLAG, cli_set_verbose, 0 },
 	{ "--vsock", CLI_UNSUPPORTED, NULL, 0 },
-	{ "--rng", CLI_UNSUPPORTED, NULL, 0 },
 	{ "--config", CLI_UNSUPPORTED, NULL, 0 },
 	{ "--api-socket", CLI_UNSUPPORTED, NULL, 0 },
 };
@@ -347,43 +285,19 @@ static int cli_apply(struct cli *cli, int argc, char *const argv[], int *at, uin
 			return failure_set(cli->f, STATUS_USAGE, "%s: takes no value", o->name);
 		return o->set(cli, o, NULL);
 	}
-	if (o->kind == CLI_ONE && (*seen & (1ull << (o - cli_options))))
+	if ((o->kind == CLI_ONE || o->kind == CLI_MAYBE) && (*seen & (1ull << (o - cli_options))))
 		return failure_set(cli->f, STATUS_USAGE, "%s: given twice", o->name);
 	*seen |= 1ull << (o - cli_options);
 	if (value == NULL && *at < argc && strncmp(argv[*at], "--", 2) != 0)
 		value = argv[(*at)++];
+	if (value == NULL && o->kind == CLI_MAYBE)
+		return o->set(cli, o, "");
 	if (value == NULL || (*value == '\0' && o->set != cli_set_cmdline))
 		return failure_set(cli->f, STATUS_USAGE, "%s: missing value", o->name);
 	r = o->set(cli, o, value);
 	while (r == 0 && o->kind == CLI_LIST && *at < argc && argv[*at][0] != '-')
 		r = o->set(cli, o, argv[(*at)++]);
 	return r;
-}
-
-/* Default ids are blk0, blk1, …, net0, … by position among the devices of their type. */
-static void cli_name_devices(struct vm_config *config)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < config->n_devices; i++) {
-		struct device_config *d = &config->devices[i];
-
-		n = i > 0 && config->devices[i - 1].type == d->type ? n + 1 : 0;
-		if (d->id[0] == '\0')
-			(void)snprintf(d->id, VM_ID_MAX, "%s%u", device_type_name(d->type), n);
-	}
-}
-
-static const char *cli_flag(const struct device_config *d)
-{
-	return d->type == DEVICE_TYPE_BLK ? "--disk" : "--net";
-}
-
-static uint32_t cli_device_queues(const struct device_config *d)
-{
-	return d->type == DEVICE_TYPE_BLK ? d->blk.num_queues :
-	       d->type == DEVICE_TYPE_NET ? d->net.num_queues / 2 :
-					    1;
 }
 
 /* What involves more than one option. */
@@ -393,33 +307,11 @@ static int cli_check(struct cli *cli)
 
 	if (config->kernel == NULL)
 		return failure_set(cli->f, STATUS_USAGE, "--kernel: required");
-	cli_name_devices(config);
-	for (uint32_t i = 0; i < config->n_devices; i++) {
-		const struct device_config *d = &config->devices[i];
-
-		if (strcmp(d->id, "core") == 0 || strcmp(d->id, "warden") == 0)
-			return failure_set(cli->f, STATUS_USAGE, "%s id=%s: this id is reserved",
-					   cli_flag(d), d->id);
-		if (cli_device_queues(d) > config->n_cpus)
-			return failure_set(cli->f, STATUS_USAGE,
-					   "%s num_queues=%u: more than the %u vCPUs of "
-					   "--cpus boot%s",
-					   cli_flag(d),
-					   d->type == DEVICE_TYPE_NET ? d->net.num_queues :
-									d->blk.num_queues,
-					   config->n_cpus,
-					   d->type == DEVICE_TYPE_NET ? " have pairs of" : "");
-		for (uint32_t j = 0; j < i; j++) {
-			if (strcmp(d->id, config->devices[j].id) == 0)
-				return failure_set(cli->f, STATUS_USAGE,
-						   "%s id=%s: given to two %s", cli_flag(d), d->id,
-						   d->type == config->devices[j].type &&
-								   d->type == DEVICE_TYPE_BLK ?
-							   "disks" :
-							   "devices");
-		}
-	}
-	return 0;
+	if (config->transport == VM_TRANSPORT_MMIO && config->n_devices > LAYOUT_VIRTIO_MMIO_SLOTS)
+		return failure_set(cli->f, STATUS_USAGE,
+				   "--transport mmio: at most %u devices fit, not %u",
+				   LAYOUT_VIRTIO_MMIO_SLOTS, config->n_devices);
+	return config_devices_finish(config, cli->f);
 }
 
 int config_cli_parse(int argc, char *const argv[], bool stdin_is_terminal, struct vm_config *ret,
@@ -433,6 +325,7 @@ int config_cli_parse(int argc, char *const argv[], bool stdin_is_terminal, struc
 	(void)snprintf(ret->name, sizeof(ret->name), "vm-%d", (int)getpid());
 	ret->n_cpus = 1;
 	ret->memory_size = CONFIG_MEMORY_DEFAULT;
+	ret->restart = config_restart_default;
 	while (r == 0 && at < argc) {
 		if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0)
 			return CONFIG_CLI_HELP;

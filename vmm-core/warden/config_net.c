@@ -62,7 +62,7 @@ static char *net_list_next(char **at)
 	return item;
 }
 
-static int net_parse_fds(const char *flag, char *list, struct net_config *net, struct failure *f)
+static int net_parse_fds(const char *flag, char *list, struct net_host *host, struct failure *f)
 {
 	char *item;
 
@@ -75,10 +75,10 @@ static int net_parse_fds(const char *flag, char *list, struct net_config *net, s
 		if (fd <= 2)
 			return failure_set(f, STATUS_USAGE, "%s fd=%s: 0 to 2 have another use",
 					   flag, item);
-		if (net->n_fds == NET_PAIRS_MAX)
+		if (host->n_fds == NET_PAIRS_MAX)
 			return failure_set(f, STATUS_USAGE, "%s fd: at most %u", flag,
 					   NET_PAIRS_MAX);
-		net->fds[net->n_fds++] = (int)fd;
+		host->fds[host->n_fds++] = (int)fd;
 	}
 	return 0;
 }
@@ -115,7 +115,7 @@ static bool net_parse_forward(char *text, struct net_forward *ret)
 	return net_parse_port(host, &ret->host_port) && net_parse_port(guest, &ret->guest_port);
 }
 
-static int net_parse_forwards(const char *flag, char *list, struct net_config *net,
+static int net_parse_forwards(const char *flag, char *list, struct net_host *host,
 			      struct failure *f)
 {
 	char *item;
@@ -125,34 +125,37 @@ static int net_parse_forwards(const char *flag, char *list, struct net_config *n
 
 		if (copy == NULL)
 			return -ENOMEM;
-		if (net->n_forwards == NET_FORWARDS_MAX)
+		if (host->n_forwards == NET_FORWARDS_MAX)
 			return failure_set(f, STATUS_USAGE, "%s hostfwd: at most %u", flag,
 					   NET_FORWARDS_MAX);
-		if (!net_parse_forward(item, &net->forwards[net->n_forwards]))
+		if (!net_parse_forward(item, &host->forwards[host->n_forwards]))
 			return failure_set(f, STATUS_USAGE,
 					   "%s hostfwd=%s: must be tcp:[ADDRESS:]PORT-PORT or "
 					   "udp:[ADDRESS:]PORT-PORT",
 					   flag, copy);
-		net->n_forwards++;
+		host->n_forwards++;
 	}
 	return 0;
 }
 
 /* What only one of the two modes has. */
-static int net_check_mode(const char *flag, const struct net_config *net, bool mtu_given,
-			  struct failure *f)
+static int net_check_mode(const char *flag, const struct device_config *device, struct failure *f)
 {
+	const struct net_config *net = &device->net;
+	const struct net_host *host = net->host;
+	const char *tap = device->path;
+
 	if (net->mode == NET_MODE_TAP) {
-		if ((net->tap != NULL) == (net->n_fds != 0))
+		if ((tap != NULL) == (host->n_fds != 0))
 			return failure_set(f, STATUS_USAGE,
 					   "%s: one of tap=NAME, fd=N and mode=user is required",
 					   flag);
-		if (net->n_forwards != 0 || net->loopback)
+		if (host->n_forwards != 0 || net->loopback)
 			return failure_set(f, STATUS_USAGE, "%s %s: only with mode=user", flag,
 					   net->loopback ? "loopback" : "hostfwd");
-	} else if (net->tap != NULL || net->n_fds != 0) {
+	} else if (tap != NULL || host->n_fds != 0) {
 		return failure_set(f, STATUS_USAGE, "%s %s: not with mode=user", flag,
-				   net->tap != NULL ? "tap" : "fd");
+				   tap != NULL ? "tap" : "fd");
 	} else if (net->mtu > NET_USER_MTU) {
 		return failure_set(f, STATUS_USAGE, "%s mtu=%u: with mode=user at most %u", flag,
 				   net->mtu, NET_USER_MTU);
@@ -160,28 +163,26 @@ static int net_check_mode(const char *flag, const struct net_config *net, bool m
 		return failure_set(f, STATUS_USAGE, "%s num_queues=%u: with mode=user only 2", flag,
 				   net->num_queues);
 	}
-	if (net->tap != NULL && strlen(net->tap) >= IFNAMSIZ)
+	if (tap != NULL && strlen(tap) >= IFNAMSIZ)
 		return failure_set(f, STATUS_USAGE, "%s tap=%s: at most %d characters", flag,
-				   net->tap, IFNAMSIZ - 1);
-	if (net->tap != NULL && strpbrk(net->tap, "%/ ") != NULL)
+				   tap, IFNAMSIZ - 1);
+	if (tap != NULL && strpbrk(tap, "%/ ") != NULL)
 		return failure_set(f, STATUS_USAGE, "%s tap=%s: not a name of an interface", flag,
-				   net->tap);
+				   tap);
 	if (net->num_queues % 2 != 0)
 		return failure_set(f, STATUS_USAGE,
 				   "%s num_queues=%u: must be even, receive and transmit", flag,
 				   net->num_queues);
-	if (net->n_fds != 0 && net->n_fds * 2 != net->num_queues)
+	if (host->n_fds != 0 && host->n_fds * 2 != net->num_queues)
 		return failure_set(f, STATUS_USAGE, "%s num_queues=%u: needs %u values of fd, not %u",
-				   flag, net->num_queues, net->num_queues / 2, net->n_fds);
-	if (mtu_given && net->mtu < NET_MTU_MIN)
-		return failure_set(f, STATUS_USAGE, "%s mtu=%u: must be %u to 65535", flag,
-				   net->mtu, NET_MTU_MIN);
+				   flag, net->num_queues, net->num_queues / 2, host->n_fds);
 	return 0;
 }
 
 static int net_finish(const char *flag, struct net_options *o, struct failure *f)
 {
 	struct net_config *net = &o->device.net;
+	struct net_host *host = net->host;
 	int r = 0;
 
 	if (o->mode != NULL && strcmp(o->mode, "user") == 0)
@@ -190,20 +191,20 @@ static int net_finish(const char *flag, struct net_options *o, struct failure *f
 		return failure_set(f, STATUS_USAGE, "%s mode=%s: must be tap or user", flag,
 				   o->mode);
 	if (o->fd != NULL)
-		r = net_parse_fds(flag, o->fd, net, f);
+		r = net_parse_fds(flag, o->fd, host, f);
 	if (r == 0 && o->hostfwd != NULL)
-		r = net_parse_forwards(flag, o->hostfwd, net, f);
+		r = net_parse_forwards(flag, o->hostfwd, host, f);
 	if (r != 0)
 		return r;
 	/* One fd per pair is what the fds say themselves. */
 	if (net->num_queues == 0)
-		net->num_queues = net->n_fds > 1 ? 2 * net->n_fds : 2;
+		net->num_queues = host->n_fds > 1 ? 2 * host->n_fds : 2;
 	if (net->mode == NET_MODE_USER && net->mtu == 0)
 		net->mtu = NET_USER_MTU;
 	net->no_tso = !o->tso;
 	net->no_ufo = !o->ufo;
 	net->no_csum = !o->csum;
-	r = net_check_mode(flag, net, net->mtu != 0, f);
+	r = net_check_mode(flag, &o->device, f);
 	return r == 0 ? config_limits_check(flag, &net->limits, f) : r;
 }
 
@@ -213,7 +214,7 @@ int config_net_parse(const char *flag, const char *text, struct device_config *n
 		     struct failure *f)
 {
 	static const struct config_key keys[] = {
-		{ "tap", CONFIG_KEY_STRING, NET(tap), 0, 0, false },
+		{ "tap", CONFIG_KEY_STRING, offsetof(struct net_options, device.path), 0, 0, false },
 		{ "fd", CONFIG_KEY_STRING, offsetof(struct net_options, fd), 0, 0, false },
 		{ "mode", CONFIG_KEY_STRING, offsetof(struct net_options, mode), 0, 0, false },
 		{ "mac", CONFIG_KEY_MAC, NET(mac), 0, 0, false },
@@ -239,13 +240,16 @@ int config_net_parse(const char *flag, const char *text, struct device_config *n
 	int r;
 
 	o.device.net.queue_size = NET_QUEUE_SIZE_DEFAULT;
+	o.device.net.host = calloc(1, sizeof(*o.device.net.host));
+	if (o.device.net.host == NULL)
+		return -ENOMEM;
 	r = config_keys_parse(flag, text, keys, &o, f);
 	if (r == 0)
 		r = net_finish(flag, &o, f);
 	free(o.mode);
 	free(o.fd);
 	free(o.hostfwd);
-	o.device.type = DEVICE_TYPE_NET;
+	o.device.type = net->type;
 	*net = o.device; /* also on failure: vm_config_clear() frees what is in there */
 	return r;
 }

@@ -28,6 +28,6 @@ int must_check config_limits_check(const char *flag, const struct rate_limit_con
 int must_check config_limits_parse(const char *flag, const char *text,
 				   struct rate_limit_config *limits, struct failure *f);
 
-/** config_net_parse() - one value of --net into @net, which is zeroed; Return: 0; FAILED; -ENOMEM */
+/** config_net_parse() - one value of --net into @net, which has its type; Return: 0; FAILED; -ENOMEM */
 int must_check config_net_parse(const char *flag, const char *text, struct device_config *net,
 				struct failure *f);

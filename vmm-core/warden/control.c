@@ -25,6 +25,7 @@ struct control_client {
 	bool has_request;
 	uint32_t seq; /* of the core's answer that is waited for; 0: none */
 	uint32_t slot, last_slot; /* COUNTERS: device asked about, last one to ask about */
+	struct vm_device *restarts; /* RESTART: its end is waited for */
 	bool is_log;
 	char log_source[VM_ID_MAX];
 	uint64_t log_at;
@@ -88,23 +89,42 @@ static void control_fill_child(struct control_process *p, const struct child *ch
 {
 	control_fill_process(p, child->name, child->role, child->pid, state);
 	p->restarts = child->restarts;
+	p->last_stall_us = child->last_stall_us;
+	p->last_stall_at = child->last_stall_at;
 	(void)snprintf(p->last_exit, sizeof(p->last_exit), "%s", child->last_exit);
 }
 
-static const char *control_device_state(const struct child *child)
+static const char *control_device_state(const struct vm_device *d)
 {
-	switch (child->state) {
+	if (d->state == VM_DEVICE_DOWN)
+		return "restarting";
+	switch (d->process.state) {
 	case DEVICE_STATE_STARTING:
 		return "starting";
 	case DEVICE_STATE_READY:
 		return "ready";
 	case DEVICE_STATE_ACTIVE:
 		return "active";
+	case DEVICE_STATE_HELD:
+		return "stopped";
 	case DEVICE_STATE_FAILED:
 	case DEVICE_STATE_N_:
 		break;
 	}
 	return "failed";
+}
+
+/* The process that was started ahead, if there is one; Return: was it added? */
+static bool control_add_next(struct message_control_reply *reply, const struct vm_device *d)
+{
+	struct control_process *p = &reply->processes[reply->n_processes];
+
+	if (d->next_state == VM_NEXT_NONE)
+		return false;
+	control_fill_process(p, d->next.name, d->next.role, d->next.pid,
+			     d->next_state == VM_NEXT_STANDBY ? "standby" : "successor");
+	reply->n_processes++;
+	return true;
 }
 
 /* PS and INFO: names, roles, pids, states. What ps shows beyond that it reads from /proc. */
@@ -115,6 +135,7 @@ static void client_answer_info(struct control_client *c)
 		.n_cpus = vm->config->n_cpus,
 		.memory_size = vm->config->memory_size,
 		.n_processes = vm->config->n_devices + 2,
+		.more = true,
 	};
 
 	(void)snprintf(reply.vm_name, sizeof(reply.vm_name), "%s", vm->config->name);
@@ -122,8 +143,14 @@ static void client_answer_info(struct control_client *c)
 	control_fill_process(&reply.processes[0], "warden", "warden", getpid(), "running");
 	control_fill_child(&reply.processes[1], &vm->core, vm_state_name(vm));
 	for (uint32_t i = 0; i < vm->config->n_devices; i++)
-		control_fill_child(&reply.processes[i + 2], &vm->devices[i],
+		control_fill_child(&reply.processes[i + 2], &vm->devices[i].process,
 				   control_device_state(&vm->devices[i]));
+	if (!client_send(c, &reply))
+		return;
+	reply.n_processes = 0;
+	reply.more = false;
+	for (uint32_t i = 0; i < vm->config->n_devices; i++)
+		(void)control_add_next(&reply, &vm->devices[i]);
 	if (client_send(c, &reply))
 		client_close(c);
 }
@@ -132,7 +159,7 @@ static void client_answer_info(struct control_client *c)
 static int control_find_device(const struct vm *vm, const char *id)
 {
 	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
-		if (strcmp(vm->devices[i].name, id) == 0)
+		if (strcmp(vm->devices[i].process.name, id) == 0)
 			return (int)i;
 	}
 	return -1;
@@ -230,7 +257,39 @@ static void client_start_log(struct control_client *c, const char *device)
 	client_log(c);
 }
 
-static void client_handle(struct control_client *c, const struct message_control_request *request)
+static void client_restart(struct control_client *c, const struct message_control_request *request,
+			   int program_fd)
+{
+	const struct timeval wait = { .tv_sec = CONTROL_RESTART_DEADLINE_MS / 1000 };
+	int slot = control_find_device(c->control->vm, request->device);
+	const char *why;
+	int r;
+
+	if (slot < 0 || event_add(c->deadline, &wait) < 0) {
+		(void)fd_close(program_fd);
+		client_finish(c, ENODEV, "no such device");
+		return;
+	}
+	c->restarts = &c->control->vm->devices[slot];
+	r = vm_device_replace(c->restarts, program_fd, request->is_stopped, &why);
+	if (r < 0)
+		control_on_restart(c->control, c->restarts, -r, why != NULL ? why : strerror(-r));
+}
+
+static void client_resume_device(struct control_client *c, const char *device)
+{
+	int slot = control_find_device(c->control->vm, device);
+
+	if (slot < 0)
+		client_finish(c, ENODEV, "no such device");
+	else if (vm_device_let_go(&c->control->vm->devices[slot]) < 0)
+		client_finish(c, EINVAL, "it was not stopped by restart --stopped");
+	else
+		client_finish(c, 0, "");
+}
+
+static void client_handle(struct control_client *c, const struct message_control_request *request,
+			  struct fdset *fds)
 {
 	static const struct {
 		enum control_command command;
@@ -258,6 +317,10 @@ static void client_handle(struct control_client *c, const struct message_control
 		client_ask_counters(c, request->device);
 	} else if (request->command == CONTROL_LOG) {
 		client_start_log(c, request->device);
+	} else if (request->command == CONTROL_RESTART) {
+		client_restart(c, request, request->has_program ? fdset_steal(fds, 0) : -1);
+	} else if (request->command == CONTROL_RESUME_DEVICE) {
+		client_resume_device(c, request->device);
 	} else if (request->command == CONTROL_SHUTDOWN) {
 		struct vm *vm = c->control->vm;
 
@@ -286,7 +349,7 @@ static void on_client_readable(evutil_socket_t fd, short what, void *ctx)
 	}
 	c->has_request = true;
 	(void)event_del(c->deadline);
-	client_handle(c, &m.control_request);
+	client_handle(c, &m.control_request, &fds);
 }
 
 static void on_client_writable(evutil_socket_t fd, short what, void *ctx)
@@ -302,8 +365,9 @@ static void on_client_deadline(evutil_socket_t fd, short what, void *ctx)
 
 	(void)fd;
 	(void)what;
-	client_finish(c, ETIMEDOUT, c->has_request ? "the core did not answer in time" :
-						     "no request in time");
+	client_finish(c, ETIMEDOUT, c->restarts != NULL ? "the restart takes long; see ps" :
+				    c->has_request	? "the core did not answer in time" :
+							  "no request in time");
 }
 
 static int client_open(struct control *control, struct control_client *c, int fd)
@@ -440,7 +504,7 @@ static void client_send_counters(struct control_client *c, const struct message_
 		reply.n_counters++;
 
 		(void)snprintf(to->device, sizeof(to->device), "%s",
-			       c->control->vm->devices[c->slot].name);
+			       c->control->vm->devices[c->slot].process.name);
 		(void)snprintf(to->name, sizeof(to->name), "%s", device_page_counter_name(i));
 		to->value = counters->values[i];
 	}
@@ -471,6 +535,22 @@ void control_on_core_answer(struct control *control, const struct message *m)
 		else
 			client_finish(c, EPROTO, "the core's answer does not fit");
 		return;
+	}
+}
+
+void control_on_restart(struct control *control, struct vm_device *d, int result,
+			const char *text)
+{
+	for (size_t i = 0; control != NULL && i < ARRAY_LEN(control->clients); i++) {
+		struct control_client *c = &control->clients[i];
+		struct message_control_reply reply = { .result = result, .pid = d->process.pid };
+
+		if (c->channel == NULL || c->restarts != d)
+			continue;
+		(void)snprintf(reply.text, sizeof(reply.text), "%s%s%s", d->process.name,
+			       text[0] != '\0' ? ": " : "", text);
+		if (client_send(c, &reply))
+			client_close(c);
 	}
 }
 

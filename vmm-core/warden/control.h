@@ -14,6 +14,7 @@
 #include "vmm-core/warden/vm.h"
 
 #define CONTROL_CLIENTS_MAX 8u
+#define CONTROL_RESTART_DEADLINE_MS 14000u /* every step of it has an earlier one of its own */
 
 /**
  * control_new() - make the socket; clients can connect, but wait until control_open()
@@ -34,6 +35,10 @@ struct control *control_free(struct control *control);
 
 /** control_on_core_answer() - REPLY or COUNTERS of the core with seq != 0 */
 void control_on_core_answer(struct control *control, const struct message *m);
+
+/** control_on_restart() - what came of a client's `restart` of @d; nothing if there is none */
+void control_on_restart(struct control *control, struct vm_device *d, int result,
+			const char *text);
 
 /** control_on_log() - the log ring has a new record */
 void control_on_log(struct control *control);

@@ -21,8 +21,8 @@ void resources_init(struct resources *res)
 	res->kvm_fd = -1;
 	res->kernel_fd = -1;
 	res->initramfs_fd = -1;
-	for (size_t i = 0; i < ARRAY_LEN(res->disk_fds); i++)
-		res->disk_fds[i] = -1;
+	for (size_t i = 0; i < ARRAY_LEN(res->device_fds); i++)
+		res->device_fds[i] = FDSET_EMPTY;
 	for (size_t i = 0; i < ARRAY_LEN(res->nets); i++)
 		net_resources_init(&res->nets[i]);
 }
@@ -34,21 +34,32 @@ static int resources_fail(struct failure *f, const char *flag, const char *path,
 	return failure_set(f, STATUS_FAILED, "%s%s: %s", flag, path, reason);
 }
 
-static const char *resources_type_fault(mode_t mode, bool block_ok)
+enum resources_use {
+	RESOURCES_BOOT_FILE,
+	RESOURCES_DISK,
+	RESOURCES_SOURCE, /* of bytes that are read once */
+};
+
+static const char *resources_type_fault(mode_t mode, enum resources_use use)
 {
-	if (S_ISREG(mode) || (block_ok && S_ISBLK(mode)))
+	static const char *const faults[] = {
+		[RESOURCES_BOOT_FILE] = "not a regular file",
+		[RESOURCES_DISK] = "not a regular file or block device",
+		[RESOURCES_SOURCE] = "not a character device, FIFO or regular file",
+	};
+
+	if (S_ISREG(mode) || (use == RESOURCES_DISK && S_ISBLK(mode)) ||
+	    (use == RESOURCES_SOURCE && (S_ISCHR(mode) || S_ISFIFO(mode))))
 		return NULL;
-	if (S_ISDIR(mode))
-		return "is a directory";
-	return block_ok ? "not a regular file or block device" : "not a regular file";
+	return S_ISDIR(mode) ? "is a directory" : faults[use];
 }
 
 /*
  * Open @path with @flags once its type is known to be right. The second open goes through /proc
  * to the very file that was looked at.
  */
-static int resources_open_file(const char *flag, const char *path, int flags, bool block_ok,
-			       struct stat *ret_st, int *ret_fd, struct failure *f)
+static int resources_open_file(const char *flag, const char *path, int flags,
+			       enum resources_use use, struct stat *ret_st, int *ret_fd, struct failure *f)
 {
 	cleanup_fd int path_fd = open(path, O_PATH | O_CLOEXEC);
 	char link[64];
@@ -57,7 +68,7 @@ static int resources_open_file(const char *flag, const char *path, int flags, bo
 
 	if (path_fd < 0 || fstat(path_fd, ret_st) < 0)
 		return resources_fail(f, flag, path, strerror(errno));
-	fault = resources_type_fault(ret_st->st_mode, block_ok);
+	fault = resources_type_fault(ret_st->st_mode, use);
 	if (fault != NULL)
 		return resources_fail(f, flag, path, fault);
 	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", path_fd);
@@ -74,7 +85,8 @@ static int resources_open_boot_file(const char *flag, const char *path, int *ret
 				    struct failure *f)
 {
 	struct stat st;
-	int r = resources_open_file(flag, path, O_RDONLY, false, &st, ret_fd, f);
+	int r = resources_open_file(flag, path, O_RDONLY, RESOURCES_BOOT_FILE, &st, ret_fd,
+				    f);
 
 	if (r != 0)
 		return r;
@@ -140,24 +152,53 @@ static int resources_lock(const char *path, int fd, bool exclusive, struct failu
 	}
 }
 
-static int resources_open_disk(const struct blk_config *blk, int *ret_fd, struct failure *f)
+static int resources_open_disk(const struct device_config *config, struct fdset *ret,
+			       struct failure *f)
 {
+	const struct blk_config *blk = &config->blk;
+	cleanup_fd int fd = -1;
 	int flags = (blk->read_only ? O_RDONLY : O_RDWR) | (blk->direct ? O_DIRECT : 0);
 	uint64_t size;
 	struct stat st;
-	int r = resources_open_file("--disk path=", blk->path, flags, true, &st, ret_fd, f);
+	int r = resources_open_file("--disk path=", config->path, flags, RESOURCES_DISK, &st, &fd,
+				    f);
 
 	if (r != 0)
 		return r;
 	size = (uint64_t)st.st_size;
-	if (S_ISBLK(st.st_mode) && ioctl(*ret_fd, BLKGETSIZE64, &size) < 0)
-		return resources_fail(f, "--disk path=", blk->path, strerror(errno));
+	if (S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, &size) < 0)
+		return resources_fail(f, "--disk path=", config->path, strerror(errno));
 	if (size == 0)
-		return resources_fail(f, "--disk path=", blk->path, "is empty");
+		return resources_fail(f, "--disk path=", config->path, "is empty");
 	if (size % SECTOR_SIZE != 0)
-		return resources_fail(f, "--disk path=", blk->path,
+		return resources_fail(f, "--disk path=", config->path,
 				      "size is not a multiple of 512 bytes");
-	return resources_lock(blk->path, *ret_fd, !blk->read_only, f);
+	r = resources_lock(config->path, fd, !blk->read_only, f);
+	return r == 0 ? fdset_add(ret, fd_steal(&fd)) : r;
+}
+
+/* O_NONBLOCK: a FIFO without a writer, or a device that is dry, must not hold us up. */
+static int resources_open_source(const struct device_config *config, struct fdset *ret,
+				 struct failure *f)
+{
+	struct stat st;
+	int fd, r;
+
+	if (strcmp(config->path, VM_RNG_SOURCE_DEFAULT) == 0)
+		return 0;
+	r = resources_open_file("--rng src=", config->path, O_RDONLY | O_NONBLOCK,
+				RESOURCES_SOURCE, &st, &fd, f);
+	return r == 0 ? fdset_add(ret, fd) : r;
+}
+
+static int resources_open_device(const struct device_config *config, struct fdset *ret,
+				 struct failure *f)
+{
+	if (config->type == DEVICE_TYPE_BLK)
+		return resources_open_disk(config, ret, f);
+	if (config->type == DEVICE_TYPE_RNG)
+		return resources_open_source(config, ret, f);
+	return -EINVAL;
 }
 
 int resources_open(const struct vm_config *config, struct resources *res, struct failure *f)
@@ -170,10 +211,13 @@ int resources_open(const struct vm_config *config, struct resources *res, struct
 	if (r == 0)
 		r = resources_open_kvm(config, &res->kvm_fd, f);
 	for (uint32_t i = 0; i < config->n_devices && r == 0; i++) {
-		if (config->devices[i].type == DEVICE_TYPE_BLK)
-			r = resources_open_disk(&config->devices[i].blk, &res->disk_fds[i], f);
-		else if (config->devices[i].type == DEVICE_TYPE_NET)
-			r = net_resources_open(config->name, &config->devices[i], &res->nets[i], f);
+		const struct device_config *d = &config->devices[i];
+
+		if (d->type == DEVICE_TYPE_NET)
+			r = net_resources_open(config->name, d, &res->device_fds[i], &res->nets[i],
+					       f);
+		else
+			r = resources_open_device(d, &res->device_fds[i], f);
 	}
 	return r;
 }
@@ -182,9 +226,10 @@ void resources_unlock(struct resources *res)
 {
 	struct flock lock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
 
-	for (size_t i = 0; i < ARRAY_LEN(res->disk_fds); i++) {
-		if (res->disk_fds[i] >= 0)
-			(void)fcntl(res->disk_fds[i], F_OFD_SETLK, &lock);
+	for (size_t i = 0; i < ARRAY_LEN(res->device_fds); i++) {
+		/* Fds that are no image have no lock, or none that this could free. */
+		for (uint32_t k = 0; k < res->device_fds[i].n; k++)
+			(void)fcntl(res->device_fds[i].fds[k], F_OFD_SETLK, &lock);
 	}
 }
 
@@ -193,8 +238,8 @@ void resources_close(struct resources *res)
 	res->kvm_fd = fd_close(res->kvm_fd);
 	res->kernel_fd = fd_close(res->kernel_fd);
 	res->initramfs_fd = fd_close(res->initramfs_fd);
-	for (size_t i = 0; i < ARRAY_LEN(res->disk_fds); i++)
-		res->disk_fds[i] = fd_close(res->disk_fds[i]);
+	for (size_t i = 0; i < ARRAY_LEN(res->device_fds); i++)
+		fdset_clear(&res->device_fds[i]);
 	for (size_t i = 0; i < ARRAY_LEN(res->nets); i++)
 		net_resources_close(&res->nets[i]);
 }

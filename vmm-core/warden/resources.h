@@ -12,6 +12,7 @@
 
 #include <stdint.h>
 
+#include "ipc/fdset.h"
 #include "ipc/vm_config.h"
 #include "vmm-core/warden/failure.h"
 #include "vmm-core/warden/resources_net.h"
@@ -22,15 +23,22 @@ struct resources {
 	int kvm_fd;
 	int kernel_fd;
 	int initramfs_fd; /* -1: none */
-	int disk_fds[VM_DEVICES_MAX]; /* by slot; carries the image's OFD lock */
-	struct net_resources nets[VM_DEVICES_MAX]; /* by slot */
+	/*
+	 * By slot, what DEVICE_START hands over, in this order. Kept for the device's next process:
+	 *	blk	the image, with its OFD lock
+	 *	net	the tap, one fd per queue pair; none in user mode
+	 *	rng	the source; none when it is the kernel's own, getrandom()
+	 */
+	struct fdset device_fds[VM_DEVICES_MAX];
+	struct net_resources nets[VM_DEVICES_MAX]; /* by slot: what else there is about a NIC */
 };
 
 /** resources_init() - everything -1 */
 void resources_init(struct resources *res);
 
 /**
- * resources_open() - open and check /dev/kvm, kernel, initramfs, all disks and NICs, lock the images
+ * resources_open() - open and check /dev/kvm, kernel, initramfs and what devices use, lock
+ * images
  *
  * An image that is locked is tried again for RESOURCES_LOCK_WAIT_MS: the ring of a killed VM
  * keeps it locked for some tens of milliseconds.

@@ -16,25 +16,20 @@
 
 void net_resources_init(struct net_resources *res)
 {
-	*res = (struct net_resources){ .n_fds = 0 };
-	for (size_t i = 0; i < ARRAY_LEN(res->fds); i++)
-		res->fds[i] = -1;
+	*res = (struct net_resources){ .mac = 0 };
 	for (size_t i = 0; i < ARRAY_LEN(res->port_fds); i++)
 		res->port_fds[i] = -1;
 }
 
 void net_resources_close(struct net_resources *res)
 {
-	for (size_t i = 0; i < ARRAY_LEN(res->fds); i++)
-		res->fds[i] = fd_close(res->fds[i]);
 	for (size_t i = 0; i < ARRAY_LEN(res->port_fds); i++)
 		res->port_fds[i] = fd_close(res->port_fds[i]);
-	res->n_fds = 0;
 }
 
-static int tap_fail(const struct net_config *net, const char *reason, struct failure *f)
+static int tap_fail(const char *name, const char *reason, struct failure *f)
 {
-	return failure_set(f, STATUS_FAILED, "--net tap=%s: %s", net->tap, reason);
+	return failure_set(f, STATUS_FAILED, "--net tap=%s: %s", name, reason);
 }
 
 /* One of the interface requests that need any socket. Return: 0; -errno */
@@ -73,7 +68,8 @@ static int tap_attach(const char *name, short more_flags, int *ret_fd)
 }
 
 /* Why attaching has failed, in words. */
-static const char *tap_fault(const struct net_config *net, int r, bool existed, uint32_t n_have)
+static const char *tap_fault(const struct device_config *device, int r, bool existed,
+			     uint32_t n_have)
 {
 	cleanup_fd int fd = -1;
 
@@ -89,41 +85,42 @@ static const char *tap_fault(const struct net_config *net, int r, bool existed, 
 		return "has no room for so many queues";
 	if (r != -EINVAL || n_have > 0)
 		return strerror(-r);
-	if (net->num_queues > 2 && tap_attach(net->tap, 0, &fd) == 0)
+	if (device->net.num_queues > 2 && tap_attach(device->path, 0, &fd) == 0)
 		return "was made without multi_queue: num_queues=2 is all it has";
 	return "is not a tap";
 }
 
 /* A tap that we made is of no use to anybody while it is down. */
-static int tap_set_up(const struct net_config *net, struct failure *f)
+static int tap_set_up(const char *name, struct failure *f)
 {
 	struct ifreq ifr = { 0 };
-	int r = interface_request(net->tap, SIOCGIFFLAGS, &ifr);
+	int r = interface_request(name, SIOCGIFFLAGS, &ifr);
 
 	ifr.ifr_flags |= IFF_UP;
 	if (r == 0)
-		r = interface_request(net->tap, SIOCSIFFLAGS, &ifr);
-	return r < 0 ? tap_fail(net, strerror(-r), f) : 0;
+		r = interface_request(name, SIOCSIFFLAGS, &ifr);
+	return r < 0 ? tap_fail(name, strerror(-r), f) : 0;
 }
 
-static int tap_open(const struct net_config *net, struct net_resources *res, struct failure *f)
+static int tap_open(const struct device_config *device, struct fdset *ret, struct failure *f)
 {
-	bool existed = interface_exists(net->tap);
-	short flags = net->num_queues > 2 ? IFF_MULTI_QUEUE : 0;
-	int r = 0;
+	const char *name = device->path;
+	bool existed = interface_exists(name);
+	short flags = device->net.num_queues > 2 ? IFF_MULTI_QUEUE : 0;
+	int r = 0, fd = -1;
 
-	while (res->n_fds < net->num_queues / 2) {
-		r = tap_attach(net->tap, flags, &res->fds[res->n_fds]);
+	while (r == 0 && ret->n < device->net.num_queues / 2) {
+		r = tap_attach(name, flags, &fd);
 		/* One queue of a tap that could have several is fine too. */
 		if (r == -EINVAL && flags == 0) {
 			flags = IFF_MULTI_QUEUE;
-			r = tap_attach(net->tap, flags, &res->fds[res->n_fds]);
+			r = tap_attach(name, flags, &fd);
 		}
 		if (r < 0)
-			return tap_fail(net, tap_fault(net, r, existed, res->n_fds), f);
-		res->n_fds++;
+			return tap_fail(name, tap_fault(device, r, existed, ret->n), f);
+		r = fdset_add(ret, fd);
 	}
-	return existed ? 0 : tap_set_up(net, f);
+	return r == 0 && !existed ? tap_set_up(name, f) : r;
 }
 
 /* An fd that somebody else opened must be what we would have opened. */
@@ -142,16 +139,16 @@ static const char *given_fault(int fd, struct ifreq *ret)
 	return NULL;
 }
 
-static int given_take(const struct net_config *net, struct net_resources *res, char *ret_name,
+static int given_take(const struct net_host *host, struct fdset *ret, char *ret_name,
 		      struct failure *f)
 {
-	for (uint32_t i = 0; i < net->n_fds; i++) {
-		int fd = net->fds[i], flags;
+	for (uint32_t i = 0; i < host->n_fds; i++) {
+		int fd = host->fds[i], flags, r;
 		struct ifreq ifr = { 0 };
 		const char *fault = given_fault(fd, &ifr);
 
 		for (uint32_t j = 0; j < i && fault == NULL; j++)
-			fault = net->fds[j] == fd ? "is given twice" : NULL;
+			fault = host->fds[j] == fd ? "is given twice" : NULL;
 		if (fault == NULL && i > 0 && strncmp(ret_name, ifr.ifr_name, IFNAMSIZ) != 0)
 			fault = "is of another tap than the first";
 		if (fault != NULL)
@@ -162,7 +159,9 @@ static int given_take(const struct net_config *net, struct net_resources *res, c
 		    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 			return failure_set(f, STATUS_FAILED, "--net fd=%d: %s", fd,
 					   strerror(errno));
-		res->fds[res->n_fds++] = fd;
+		r = fdset_add(ret, fd);
+		if (r < 0)
+			return r;
 	}
 	ret_name[IFNAMSIZ - 1] = '\0';
 	return 0;
@@ -195,12 +194,12 @@ static int tap_set_mtu(const struct net_config *net, const char *name, struct ne
 }
 
 /* The device counts on the header of VIRTIO 1.2 §5.1.6, which is 12 bytes long. */
-static int tap_set_header(const struct net_resources *res, struct failure *f)
+static int tap_set_header(const struct fdset *fds, struct failure *f)
 {
 	int len = (int)sizeof(struct virtio_net_hdr_v1);
 
-	for (uint32_t i = 0; i < res->n_fds; i++)
-		if (ioctl(res->fds[i], TUNSETVNETHDRSZ, &len) < 0)
+	for (uint32_t i = 0; i < fds->n; i++)
+		if (ioctl(fds->fds[i], TUNSETVNETHDRSZ, &len) < 0)
 			return failure_set(f, STATUS_FAILED, "--net: TUNSETVNETHDRSZ: %s",
 					   strerror(errno));
 	return 0;
@@ -307,13 +306,13 @@ static int user_open(const struct net_config *net, struct net_resources *res, st
 
 	res->mtu = net->mtu;
 	res->dns = dns_find();
-	for (uint32_t i = 0; i < net->n_forwards && r == 0; i++)
-		r = port_open(&net->forwards[i], &res->port_fds[i], f);
+	for (uint32_t i = 0; i < net->host->n_forwards && r == 0; i++)
+		r = port_open(&net->host->forwards[i], &res->port_fds[i], f);
 	return r;
 }
 
 int net_resources_open(const char *vm_name, const struct device_config *device,
-		       struct net_resources *res, struct failure *f)
+		       struct fdset *ret_fds, struct net_resources *res, struct failure *f)
 {
 	const struct net_config *net = &device->net;
 	char name[IFNAMSIZ] = "";
@@ -322,14 +321,14 @@ int net_resources_open(const char *vm_name, const struct device_config *device,
 	res->mac = net->mac != 0 ? net->mac : mac_find(vm_name, device);
 	if (net->mode == NET_MODE_USER)
 		return user_open(net, res, f);
-	if (net->tap != NULL) {
-		memcpy(name, net->tap, strnlen(net->tap, sizeof(name) - 1));
-		r = tap_open(net, res, f);
+	if (device->path != NULL) {
+		memcpy(name, device->path, strnlen(device->path, sizeof(name) - 1));
+		r = tap_open(device, ret_fds, f);
 	} else {
-		r = given_take(net, res, name, f);
+		r = given_take(net->host, ret_fds, name, f);
 	}
 	if (r == 0)
-		r = tap_set_header(res, f);
+		r = tap_set_header(ret_fds, f);
 	if (r == 0)
 		r = tap_set_mtu(net, name, res, f);
 	return r;

@@ -8,12 +8,11 @@
 
 #include <stdio.h>
 
+#include "ipc/fdset.h"
 #include "ipc/vm_config.h"
 #include "vmm-core/warden/failure.h"
 
 struct net_resources {
-	uint32_t n_fds;
-	int fds[NET_PAIRS_MAX]; /* of the tap; non-blocking */
 	int port_fds[NET_FORWARDS_MAX]; /* bound, not listening: -1 where there is none */
 	uint64_t mac; /* as configured, or the one found for it */
 	uint32_t mtu; /* to be announced; 0: none */
@@ -26,12 +25,15 @@ void net_resources_init(struct net_resources *res);
 /**
  * net_resources_open() - attach to the tap, or take the fds that were given, or bind the ports
  *
+ * @ret_fds: of the tap, non-blocking, one per queue pair; empty in user mode
+ *
  * A tap that does not exist is created, and set up, if we may. Return: 0; FAILED.
  */
 int must_check net_resources_open(const char *vm_name, const struct device_config *device,
-				  struct net_resources *res, struct failure *f);
+				  struct fdset *ret_fds, struct net_resources *res,
+				  struct failure *f);
 
-/** net_resources_close() - a tap that was created goes away with its last fd */
+/** net_resources_close() - give up the ports; a tap that was created goes with its last fd */
 void net_resources_close(struct net_resources *res);
 
 /** resolv_conf_find() - the first IPv4 nameserver of a file like /etc/resolv.conf; 0: none */

@@ -3,6 +3,7 @@
 #include "vmm-core/warden/spawn.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -120,6 +121,8 @@ struct spawn_plan {
 	const char *path;
 	char *const *argv;
 	int channel_fd; /* >= SPAWN_FD_MIN, like all fds of the spawner */
+	int ring_fd; /* likewise, or -1 */
+	int program_fd; /* likewise; -1: path */
 };
 
 /* In the child. A copy of the warden's memory, one thread, so anything but the heap may be used. */
@@ -142,11 +145,18 @@ static int spawn_child(const struct spawn_plan *plan)
 	if (chdir("/") < 0)
 		return errno;
 	if (dup2(s->null_fd, 0) < 0 || dup2(s->null_fd, 1) < 0 || dup2(s->stderr_fd, 2) < 0 ||
-	    dup2(plan->channel_fd, SPAWN_CHANNEL_FD) < 0)
+	    dup2(plan->channel_fd, DEVICE_CHANNEL_FD) < 0)
 		return errno;
-	if (syscall(SYS_close_range, SPAWN_CHANNEL_FD + 1, ~0u, 0) < 0)
+	if (plan->ring_fd >= 0 && dup2(plan->ring_fd, DEVICE_RING_FD) < 0)
 		return errno;
-	(void)execve(plan->path, plan->argv, env);
+	/* At exec, so that a program given as a descriptor is still there. */
+	if (syscall(SYS_close_range, DEVICE_CHANNEL_FD + (plan->ring_fd >= 0) + 1, ~0u,
+		    CLOSE_RANGE_CLOEXEC) < 0)
+		return errno;
+	if (plan->program_fd >= 0)
+		(void)execveat(plan->program_fd, "", plan->argv, env, AT_EMPTY_PATH);
+	else
+		(void)execve(plan->path, plan->argv, env);
 	return errno;
 }
 
@@ -175,7 +185,7 @@ static int spawn_fork(struct spawner *spawner, const struct spawn_plan *plan, st
 		int e = spawn_child(plan);
 
 		(void)dprintf(2, "bulkhead: %s: %s\n", plan->path, strerror(e));
-		_exit(127);
+		_exit(SPAWN_EXIT_EXEC);
 	}
 	*ret = (struct spawned){ .pid = (pid_t)pid, .pidfd = pidfd };
 	return 0;
@@ -191,18 +201,30 @@ static int spawn_keep_netns(struct spawner *spawner, pid_t pid)
 	return spawner->netns_fd < 0 ? -errno : 0;
 }
 
-int spawn(struct spawner *spawner, const char *role, const char *title, int channel_fd,
-	  struct spawned *ret)
+/* A duplicate above every number that dup2() fills; -1 stays -1. */
+static int spawn_lift(int fd, int *ret)
 {
-	cleanup_fd int given_fd = channel_fd;
-	cleanup_fd int high_fd = spawn_fd_above(given_fd);
+	if (fd < 0)
+		return 0;
+	*ret = spawn_fd_above(fd);
+	return *ret < 0 ? *ret : 0;
+}
+
+int spawn(struct spawner *spawner, const struct spawn_what *what, struct spawned *ret)
+{
+	cleanup_fd int given_fd = what->channel_fd;
+	cleanup_fd int channel_fd = -1, ring_fd = -1, program_fd = -1;
 	cleanup_free char *path = NULL, *name = NULL;
 	struct spawned child;
-	int r;
+	int r = spawn_lift(given_fd, &channel_fd);
 
-	if (high_fd < 0)
-		return high_fd;
-	if (asprintf(&name, "bulkhead-%s", role) < 0) {
+	if (r == 0)
+		r = spawn_lift(what->ring_fd, &ring_fd);
+	if (r == 0)
+		r = spawn_lift(what->program_fd, &program_fd);
+	if (r < 0)
+		return r;
+	if (asprintf(&name, "bulkhead-%s", what->role) < 0) {
 		name = NULL;
 		return -ENOMEM;
 	}
@@ -210,9 +232,10 @@ int spawn(struct spawner *spawner, const char *role, const char *title, int chan
 		path = NULL;
 		return -ENOMEM;
 	}
-	char *const argv[] = { name, (char *)title, NULL };
+	char *const argv[] = { name, (char *)what->title, NULL };
 	const struct spawn_plan plan = {
-		.spawner = spawner, .path = path, .argv = argv, .channel_fd = high_fd
+		.spawner = spawner, .path = path, .argv = argv, .program_fd = program_fd,
+		.channel_fd = channel_fd, .ring_fd = ring_fd,
 	};
 
 	r = spawn_fork(spawner, &plan, &child);

@@ -5,6 +5,7 @@
  *	fd 0, 1		/dev/null
  *	fd 2		stderr or the log file of the warden
  *	fd 3		the child's channel
+ *	fd 4		its io_uring (fence.h), of those that have one
  *	environment	empty
  *	argv		PROGRAM, VM/ID
  *	namespaces	its own pid namespace (unshare would not move the caller); the VM's one empty
@@ -18,10 +19,10 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "ipc/vm_config.h"
+#include "ipc/message.h"
 #include "vmm-core/warden/failure.h"
 
-#define SPAWN_CHANNEL_FD 3
+#define SPAWN_EXIT_EXEC 127
 
 /* What all children of one VM share. */
 struct spawner {
@@ -54,13 +55,19 @@ void spawner_done(struct spawner *spawner);
 /** spawner_check() - is the program "bulkhead-@role" there and executable? Return: 0; FAILED */
 int must_check spawner_check(const struct spawner *spawner, const char *role, struct failure *f);
 
+/* What to start. */
+struct spawn_what {
+	const char *role; /* "bulkhead-ROLE" */
+	const char *title; /* argv[1], what ps shows */
+	int channel_fd; /* the child's end; taken (closed by spawn()), also on failure */
+	int ring_fd; /* becomes fd DEVICE_RING_FD; borrowed; -1: none */
+	int program_fd; /* another program than the installed one; borrowed; -1: none */
+};
+
 /**
- * spawn() - start "bulkhead-@role"
- * @channel_fd: the child's end; taken (closed here), also on failure
- * @title: argv[1], what ps shows
+ * spawn() - start a program
  *
- * An exec that fails shows as exit status 127 and a line on the child's stderr.
+ * An exec that fails shows as exit status SPAWN_EXIT_EXEC and a line on the child's stderr.
  * Return: 0; -errno.
  */
-int must_check spawn(struct spawner *spawner, const char *role, const char *title, int channel_fd,
-		     struct spawned *ret);
+int must_check spawn(struct spawner *spawner, const struct spawn_what *what, struct spawned *ret);

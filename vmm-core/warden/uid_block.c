@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "ipc/vm_config.h"
+
 int uid_block_claim(const char *path, const struct uid_range *range, struct uid_block *ret,
 		    struct failure *f)
 {
@@ -40,9 +42,14 @@ uid_t uid_block_core(const struct uid_block *block)
 	return block->first;
 }
 
-uid_t uid_block_device(const struct uid_block *block, uint32_t slot)
+#define UID_BLOCK_TURNS 3u
+_Static_assert(1 + UID_BLOCK_TURNS * VM_DEVICES_MAX <= UID_BLOCK_SIZE, "ids for all devices");
+
+uid_t uid_block_device(const struct uid_block *block, uint32_t slot, uint32_t generation)
 {
-	return block->first == 0 ? 0 : block->first + 1 + slot;
+	uint32_t turn = (generation - 1) % UID_BLOCK_TURNS;
+
+	return block->first == 0 ? 0 : block->first + 1 + turn * VM_DEVICES_MAX + slot;
 }
 
 void uid_block_release(struct uid_block *block)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * User ids of one VM: a block of 64 that no other VM has, claimed by a byte-range lock.
+ * User ids of one VM: a block of 128 that no other VM has, claimed by a byte-range lock.
  *
  * Byte N of the lock file stands for block N. The lock is an OFD lock and its fd goes to the core
  * as well, so a block is reused only after warden and core are both gone. Ids are also group ids.
+ *
+ * The process that replaces a device process has another id than the two before it: what runs, or
+ * is still dying, cannot be mistaken for what waits to take over, nor use up its limits.
  */
 #pragma once
 
@@ -12,7 +15,7 @@
 
 #include "vmm-core/warden/failure.h"
 
-#define UID_BLOCK_SIZE 64u
+#define UID_BLOCK_SIZE 128u
 #define UID_BLOCK_FIRST 0x70000000u /* as root: far above what any distribution hands out */
 #define UID_BLOCK_COUNT (0x10000000u / UID_BLOCK_SIZE)
 
@@ -40,7 +43,7 @@ int must_check uid_block_claim(const char *path, const struct uid_range *range,
 
 /** uid_block_core(), uid_block_device() - the ids of each process; 0: keep */
 uid_t uid_block_core(const struct uid_block *block);
-uid_t uid_block_device(const struct uid_block *block, uint32_t slot);
+uid_t uid_block_device(const struct uid_block *block, uint32_t slot, uint32_t generation);
 
 /** uid_block_release() - close the fd; the core's copy keeps the block until the core is gone */
 void uid_block_release(struct uid_block *block);

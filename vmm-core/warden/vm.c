@@ -82,8 +82,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *ctx)
 		return;
 	}
 	for (uint32_t i = vm->config->n_devices; i-- > 0;) {
-		if (vm->devices[i].state == DEVICE_STATE_STARTING)
-			who = vm->devices[i].name;
+		if (vm->devices[i].process.state == DEVICE_STATE_STARTING)
+			who = vm->devices[i].process.name;
 	}
 	vm_end(vm, STATUS_FAILED, "%s: not ready in time", who);
 }
@@ -103,6 +103,10 @@ static int vm_make_loop(struct vm *vm)
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
 		vm->signals[i] = evsignal_new(vm->base, numbers[i], on_signal, vm);
 		if (vm->signals[i] == NULL || event_add(vm->signals[i], NULL) < 0)
+			return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
+		if (vm_device_open(&vm->devices[i]) < 0)
 			return -ENOMEM;
 	}
 	vm->deadline = evtimer_new(vm->base, on_deadline, vm);
@@ -143,20 +147,26 @@ static int vm_open(struct vm *vm, struct failure *f)
 	return r;
 }
 
+static void vm_collect(struct child *child, uint64_t deadline)
+{
+	if (child_wait(child, deadline) < 0)
+		log_error("%s: process %d does not end", child->name, (int)child->pid);
+}
+
 /* Kill what runs and collect it; everybody is told before anybody is waited for. */
 static void vm_kill_children(struct vm *vm)
 {
 	uint64_t deadline = clock_now_ms() + VM_REAP_DEADLINE_MS;
 
 	child_kill(&vm->core);
-	for (uint32_t i = 0; i < vm->config->n_devices; i++)
-		child_kill(&vm->devices[i]);
-	if (child_wait(&vm->core, deadline) < 0)
-		log_error("core: process %d does not end", (int)vm->core.pid);
 	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
-		if (child_wait(&vm->devices[i], deadline) < 0)
-			log_error("%s: process %d does not end", vm->devices[i].name,
-				  (int)vm->devices[i].pid);
+		child_kill(&vm->devices[i].process);
+		child_kill(&vm->devices[i].next);
+	}
+	vm_collect(&vm->core, deadline);
+	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
+		vm_collect(&vm->devices[i].process, deadline);
+		vm_collect(&vm->devices[i].next, deadline);
 	}
 }
 
@@ -171,6 +181,8 @@ static void vm_tear_down(struct vm *vm)
 	serial_close(&vm->serial);
 	vm_kill_children(vm);
 	vm->control = control_free(vm->control);
+	for (uint32_t i = 0; i < vm->config->n_devices; i++)
+		vm_device_close(&vm->devices[i]);
 	vm_free_event(vm->core_event);
 	vm->core_channel = channel_free(vm->core_channel);
 	vm_free_event(vm->deadline);
@@ -201,7 +213,7 @@ static void vm_init(struct vm *vm, const struct vm_params *params)
 	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
 		const struct device_config *d = &vm->config->devices[i];
 
-		child_init(&vm->devices[i], d->id, device_program_name(d), i);
+		vm_device_init(vm, &vm->devices[i], d->id, device_program_name(d), i);
 	}
 }
 

@@ -6,6 +6,8 @@
  *	vm_start.c	spawn core and devices, hand out their fds
  *	vm_core.c	the channel to the core: what it may say, and requests to it
  *	vm_children.c	children that die, children that are condemned
+ *	vm_restart.c	successors of device processes that died
+ *	vm_replace.c	successors that the user asked for; processes that wait for a debugger
  *	control.c	bulkheadctl's side
  *
  * Phases:  STARTING -> RUNNING (the core said READY and was told to resume) -> ENDING.
@@ -25,6 +27,7 @@
 #include "vmm-core/warden/failure.h"
 #include "vmm-core/warden/log_ring.h"
 #include "vmm-core/warden/resources.h"
+#include "vmm-core/warden/restart_policy.h"
 #include "vmm-core/warden/run_dir.h"
 #include "vmm-core/warden/serial.h"
 #include "vmm-core/warden/spawn.h"
@@ -39,6 +42,8 @@
 #define VM_REQUEST_DEADLINE_MS 10000u /* an answer of the core */
 #define VM_LAST_WORDS_MS 300u /* a dead child's own explanation may still be on its way */
 #define VM_REAP_DEADLINE_MS 5000u
+#define VM_REPLACE_DEADLINE_MS 5000u /* each step of a planned replacement */
+#define VM_STANDBY_DELAY_MS 200u /* after a restart, out of its way */
 
 enum vm_phase {
 	VM_PHASE_STARTING,
@@ -47,6 +52,43 @@ enum vm_phase {
 };
 
 struct control;
+struct vm;
+
+enum vm_device_state {
+	VM_DEVICE_UP, /* its process runs, or starts */
+	VM_DEVICE_DOWN, /* dead: fenced off, or waiting for its back-off to end */
+	VM_DEVICE_FAILED, /* dead, and nobody comes before the driver resets it */
+	VM_DEVICE_LOST, /* dead, but its I/O is not over: nobody comes */
+};
+
+/* What the successor that was started ahead is for. */
+enum vm_next_state {
+	VM_NEXT_NONE,
+	VM_NEXT_STANDBY, /* for the case of a death; its channel is with us */
+	VM_NEXT_OFFERED, /* for a planned replacement: the core starts it */
+	VM_NEXT_DRAINING, /* it is ready; the core stops the old one */
+	VM_NEXT_TAKES_OVER, /* the old one was killed */
+};
+
+/* One device: the process that serves it, and the one that will. */
+struct vm_device {
+	struct vm *vm;
+	enum vm_device_state state;
+	struct child process; /* the present incarnation, or the last */
+	uint32_t last_generation; /* given to any process so far */
+	int program_fd; /* owned: the user's program; -1: the installed one */
+	struct restart_history history;
+	struct event *timer; /* end of the back-off; time for a new standby */
+	uint64_t down_since_ns; /* 0: the guest is being served */
+
+	enum vm_next_state next_state;
+	struct child next;
+	int next_channel; /* owned: the core's end of its channel, until the core has it */
+	int next_program_fd; /* owned: becomes program_fd */
+	bool next_is_held; /* restart --stopped */
+	uint32_t drain_seq; /* of DRAIN */
+	struct event *next_deadline;
+};
 
 /* What the caller decided before the VM exists. */
 struct vm_params {
@@ -69,7 +111,7 @@ struct vm {
 	struct control *control;
 
 	struct child core;
-	struct child devices[VM_DEVICES_MAX];
+	struct vm_device devices[VM_DEVICES_MAX];
 
 	struct channel *core_channel;
 	struct event *core_event;
@@ -106,6 +148,16 @@ const char *vm_state_name(const struct vm *vm);
 /** vm_start() - spawn everything and send the first messages; Return: 0; FAILED; -errno */
 int must_check vm_start(struct vm *vm, struct failure *f);
 
+/** vm_spawn() - start @child with generation + 1; *ret_end: owned, the core's end of its channel */
+int must_check vm_spawn(struct vm *vm, struct child *child, int program_fd, int *ret_end);
+
+/** vm_send_device_start() - DEVICE_START, through the end that the core will own (borrowed) */
+int must_check vm_send_device_start(struct vm *vm, const struct child *child, int core_end);
+
+/** vm_send_child() - a message about @child to the core; @core_end: borrowed, -1: none goes along */
+void vm_send_child(struct vm *vm, enum message_type type, const struct child *child, int core_end,
+		   struct message_child flags);
+
 /* --- vm_core.c --- */
 
 /** vm_core_attach() - take the warden's end of the core's channel; Return: 0; -errno */
@@ -120,6 +172,10 @@ void vm_core_send(struct vm *vm, const struct message *m, const struct fdset *fd
  */
 uint32_t vm_core_request(struct vm *vm, enum message_type type, uint32_t slot);
 
+/** vm_core_request_child() - a request about @child; Return: its seq, see vm_next_on_answer() */
+uint32_t vm_core_request_child(struct vm *vm, enum message_type type, const struct child *child,
+			       struct message_child flags);
+
 /** vm_core_drain() - read what a core that died has left */
 void vm_core_drain(struct vm *vm);
 
@@ -128,9 +184,83 @@ void vm_core_drain(struct vm *vm);
 /** vm_child_watch() - watch the pidfd of @child; Return: 0; -ENOMEM */
 int must_check vm_child_watch(struct vm *vm, struct child *child);
 
+/** vm_find_child() - the running process of @slot with @generation; NULL: none, or an earlier one */
+struct child *vm_find_child(struct vm *vm, uint32_t slot, uint32_t generation);
+
 /** vm_device_condemn() - kill a device process and remember why */
 void vm_device_condemn(struct child *child, const char *reason);
 
 /** vm_note() - log a line and keep it for `bulkheadctl log` */
 void vm_note(struct vm *vm, enum log_level level, const char *source, const char *fmt, ...)
 	printf_like(4, 5);
+
+/* --- vm_restart.c --- */
+
+/** vm_device_init() - no process yet */
+void vm_device_init(struct vm *vm, struct vm_device *d, const char *name, const char *role,
+		    uint32_t slot);
+
+/** vm_device_open() - make its timers; Return: 0; -ENOMEM */
+int must_check vm_device_open(struct vm_device *d);
+
+/** vm_device_close() - after its processes have ended; free everything */
+void vm_device_close(struct vm_device *d);
+
+/** vm_device_died() - d->process has ended while the VM runs */
+void vm_device_died(struct vm_device *d);
+
+/** vm_device_ready() - the core says that d->process serves the guest */
+void vm_device_ready(struct vm_device *d);
+
+/** vm_device_revive() - the driver reset it, or the user asked for it */
+void vm_device_revive(struct vm_device *d);
+
+/** vm_device_stalled() - the core sees no sign of life of d->process */
+void vm_device_stalled(struct vm_device *d, const char *reason);
+
+/** vm_device_want_standby() - have a standby started soon, if there should be one */
+void vm_device_want_standby(struct vm_device *d);
+
+/** vm_next_drop() - end the process that was started ahead, and collect it later */
+void vm_next_drop(struct vm_device *d);
+
+/** vm_next_start() - start a successor ahead; Return: 0; -errno */
+int must_check vm_next_start(struct vm_device *d, int program_fd);
+
+/** vm_next_promote() - d->next becomes d->process */
+void vm_next_promote(struct vm_device *d);
+
+/** vm_device_start_again() - a failed device, by the user's word; takes @program_fd; Return: 0 */
+int must_check vm_device_start_again(struct vm_device *d, int program_fd, bool is_held);
+
+/* --- vm_replace.c --- */
+
+/**
+ * vm_device_replace() - bulkheadctl restart; its end reaches control_on_restart()
+ * @program_fd: taken, -1: the installed program
+ * Return: 0: under way; -errno, with *ret_why when there is more to say.
+ */
+int must_check vm_device_replace(struct vm_device *d, int program_fd, bool is_held,
+				 const char **ret_why);
+
+/** vm_device_let_go() - bulkheadctl resume-device; Return: 0; -EINVAL: it does not wait */
+int must_check vm_device_let_go(struct vm_device *d);
+
+/** vm_next_on_state() - the core says how far d->next is */
+void vm_next_on_state(struct vm_device *d, enum device_state state);
+
+/** vm_next_on_answer() - Return: was @m the answer to a DRAIN? */
+bool vm_next_on_answer(struct vm *vm, const struct message *m);
+
+/** vm_next_take_over() - d->process was killed for it and has ended */
+void vm_next_take_over(struct vm_device *d);
+
+/** vm_next_abandon() - d->process died of itself: the replacement is off */
+void vm_next_abandon(struct vm_device *d);
+
+/** vm_next_died(), vm_next_condemned() - the same for the process that waits */
+void vm_next_died(struct vm_device *d);
+void vm_next_condemned(struct vm_device *d, const char *reason);
+
+/** vm_next_on_deadline() - event of d->next_deadline */
+void vm_next_on_deadline(evutil_socket_t fd, short what, void *ctx);

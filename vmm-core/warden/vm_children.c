@@ -2,7 +2,7 @@
 /*
  * Children that die or are condemned. Runs in the warden, on its event loop.
  *
- * A dead core ends the VM. A dead device ends the start; later the VM goes on without it.
+ * A dead core ends the VM. A dead device ends the start; later it gets a successor: vm_restart.c.
  */
 #include "vmm-core/warden/vm.h"
 
@@ -47,24 +47,14 @@ static void vm_core_died(struct vm *vm)
 	vm_end(vm, STATUS_FAILED, "core: died: %s", vm->core.last_exit);
 }
 
-static void vm_device_died(struct vm *vm, struct child *child)
+static void vm_process_died(struct vm_device *d)
 {
-	struct message gone = {
-		.type = MESSAGE_CHILD_GONE,
-		.generation = child->generation,
-		.child = { .slot = child->slot,
-			   .generation = child->generation,
-			   .type = vm->config->devices[child->slot].type },
-	};
-
-	child->state = DEVICE_STATE_FAILED;
-	if (vm->phase == VM_PHASE_STARTING) {
-		vm_start_failed(vm, child);
-		return;
+	if (d->vm->phase == VM_PHASE_STARTING) {
+		d->process.state = DEVICE_STATE_FAILED;
+		vm_start_failed(d->vm, &d->process);
+	} else {
+		vm_device_died(d);
 	}
-	vm_note(vm, LOG_LEVEL_WARNING, child->name, "device process died: %s; the VM goes on",
-		child->last_exit);
-	vm_core_send(vm, &gone, NULL);
 }
 
 static void on_child_dead(evutil_socket_t fd, short what, void *ctx)
@@ -78,14 +68,33 @@ static void on_child_dead(evutil_socket_t fd, short what, void *ctx)
 		return;
 	}
 	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
-		struct child *child = &vm->devices[i];
+		struct vm_device *d = &vm->devices[i];
 
-		if (child->pidfd != fd)
-			continue;
-		if (child_reap(child))
-			vm_device_died(vm, child);
-		return;
+		if (d->process.pidfd == fd) {
+			if (child_reap(&d->process))
+				vm_process_died(d);
+			return;
+		}
+		if (d->next.pidfd == fd) {
+			if (child_reap(&d->next))
+				vm_next_died(d);
+			return;
+		}
 	}
+}
+
+struct child *vm_find_child(struct vm *vm, uint32_t slot, uint32_t generation)
+{
+	struct vm_device *d;
+
+	if (slot >= vm->config->n_devices)
+		return NULL;
+	d = &vm->devices[slot];
+	if (d->process.pidfd >= 0 && d->process.generation == generation)
+		return &d->process;
+	if (d->next.pidfd >= 0 && d->next.generation == generation)
+		return &d->next;
+	return NULL;
 }
 
 int vm_child_watch(struct vm *vm, struct child *child)

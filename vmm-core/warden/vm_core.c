@@ -15,17 +15,6 @@
 
 #define VM_CORE_BUDGET 64 /* messages per turn of the loop */
 
-/* The running process that @e is about; NULL: unknown or an earlier incarnation. */
-static struct child *vm_core_child(struct vm *vm, uint32_t slot, uint32_t generation)
-{
-	struct child *child;
-
-	if (slot >= vm->config->n_devices)
-		return NULL;
-	child = &vm->devices[slot];
-	return child->generation == generation && child->pidfd >= 0 ? child : NULL;
-}
-
 static int on_core_ready(void *ctx, const struct message *m, struct fdset *fds)
 {
 	const struct message resume = { .type = MESSAGE_RESUME };
@@ -40,8 +29,9 @@ static int on_core_ready(void *ctx, const struct message *m, struct fdset *fds)
 	vm->state = VM_STATE_RUNNING;
 	vm->guest_ran = true;
 	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
-		if (vm->devices[i].state == DEVICE_STATE_STARTING)
-			vm->devices[i].state = DEVICE_STATE_READY;
+		if (vm->devices[i].process.state == DEVICE_STATE_STARTING)
+			vm->devices[i].process.state = DEVICE_STATE_READY;
+		vm_device_want_standby(&vm->devices[i]);
 	}
 	serial_start(vm->config, &vm->serial);
 	vm_core_send(vm, &resume, NULL);
@@ -107,16 +97,19 @@ static int on_condemn(void *ctx, const struct message *m, struct fdset *fds)
 {
 	const struct message_device_event *e = &m->device_event;
 	struct vm *vm = ctx;
-	struct child *child = vm_core_child(vm, e->slot, e->generation);
+	struct child *child = vm_find_child(vm, e->slot, e->generation);
 
 	(void)fds;
 	if (child == NULL) {
 		/* Dead already, which is also how a device ends that reported its own failure. */
 		if (vm->phase == VM_PHASE_STARTING && e->slot < vm->config->n_devices)
-			vm_end(vm, STATUS_FAILED, "%s: %s", vm->devices[e->slot].name, e->text);
+			vm_end(vm, STATUS_FAILED, "%s: %s", vm->devices[e->slot].process.name, e->text);
 		return 0;
 	}
-	vm_device_condemn(child, e->text);
+	if (child == &vm->devices[e->slot].next)
+		vm_next_condemned(&vm->devices[e->slot], e->text);
+	else
+		vm_device_condemn(child, e->text);
 	if (vm->phase == VM_PHASE_STARTING)
 		vm_end(vm, STATUS_FAILED, "%s: %s", child->name, e->text);
 	return 0;
@@ -124,11 +117,45 @@ static int on_condemn(void *ctx, const struct message *m, struct fdset *fds)
 
 static int on_device_state(void *ctx, const struct message *m, struct fdset *fds)
 {
-	struct child *child = vm_core_child(ctx, m->device_event.slot, m->device_event.generation);
+	const struct message_device_event *e = &m->device_event;
+	struct vm *vm = ctx;
+	struct child *child = vm_find_child(vm, e->slot, e->generation);
+	struct vm_device *d = &vm->devices[e->slot];
 
 	(void)fds;
-	if (child != NULL)
-		child->state = m->device_event.state;
+	if (child == &d->next) {
+		vm_next_on_state(d, e->state);
+	} else if (child != NULL) {
+		child->state = e->state;
+		if (e->state == DEVICE_STATE_READY || e->state == DEVICE_STATE_ACTIVE)
+			vm_device_ready(d);
+		else if (e->state == DEVICE_STATE_HELD)
+			control_on_restart(vm->control, d, 0, "");
+	}
+	return 0;
+}
+
+static int on_stalled(void *ctx, const struct message *m, struct fdset *fds)
+{
+	const struct message_device_event *e = &m->device_event;
+	struct vm *vm = ctx;
+	struct child *child = vm_find_child(vm, e->slot, e->generation);
+
+	(void)fds;
+	if (child == &vm->devices[e->slot].process)
+		vm_device_stalled(&vm->devices[e->slot], e->text);
+	return 0;
+}
+
+static int on_revive(void *ctx, const struct message *m, struct fdset *fds)
+{
+	const struct message_device_event *e = &m->device_event;
+	struct vm *vm = ctx;
+
+	(void)fds;
+	if (e->slot < vm->config->n_devices &&
+	    vm->devices[e->slot].process.generation == e->generation)
+		vm_device_revive(&vm->devices[e->slot]);
 	return 0;
 }
 
@@ -137,7 +164,7 @@ static int on_core_log(void *ctx, const struct message *m, struct fdset *fds)
 	const struct message_device_event *e = &m->device_event;
 	struct vm *vm = ctx;
 	struct child *child = e->slot == MESSAGE_SLOT_CORE	 ? &vm->core :
-			      e->slot < vm->config->n_devices ? &vm->devices[e->slot] :
+			      e->slot < vm->config->n_devices ? &vm->devices[e->slot].process :
 								NULL;
 	uint32_t dropped = 0;
 
@@ -162,7 +189,7 @@ static int on_core_answer(void *ctx, const struct message *m, struct fdset *fds)
 	struct vm *vm = ctx;
 
 	(void)fds;
-	if (m->seq != 0)
+	if (m->seq != 0 && !vm_next_on_answer(vm, m))
 		control_on_core_answer(vm->control, m);
 	return 0;
 }
@@ -176,6 +203,8 @@ static const struct message_rule vm_core_rules[] = {
 	{ MESSAGE_CORE_FAILED, IN_ANY, on_core_failed },
 	{ MESSAGE_VM_STATE, IN_ANY, on_vm_state },
 	{ MESSAGE_CONDEMN, IN_ANY, on_condemn },
+	{ MESSAGE_STALLED, IN_RUN | 1u << VM_PHASE_ENDING, on_stalled },
+	{ MESSAGE_REVIVE, IN_RUN | 1u << VM_PHASE_ENDING, on_revive },
 	{ MESSAGE_DEVICE_STATE, IN_ANY, on_device_state },
 	{ MESSAGE_LOG, IN_ANY, on_core_log },
 	{ MESSAGE_REPLY, IN_RUN | 1u << VM_PHASE_ENDING, on_core_answer },
@@ -254,13 +283,34 @@ void vm_core_send(struct vm *vm, const struct message *m, const struct fdset *fd
 	       r == -EAGAIN ? "does not read its messages" : strerror(-r));
 }
 
-uint32_t vm_core_request(struct vm *vm, enum message_type type, uint32_t slot)
+static uint32_t vm_core_next_seq(struct vm *vm)
 {
-	struct message m = { .type = type };
-
 	if (++vm->last_seq == 0)
 		vm->last_seq = 1;
-	m.seq = vm->last_seq;
+	return vm->last_seq;
+}
+
+uint32_t vm_core_request_child(struct vm *vm, enum message_type type, const struct child *child,
+			       struct message_child flags)
+{
+	struct message m = {
+		.type = type,
+		.generation = child->generation,
+		.seq = vm_core_next_seq(vm),
+		.child = flags,
+	};
+
+	m.child.slot = child->slot;
+	m.child.generation = child->generation;
+	m.child.type = vm->config->devices[child->slot].type;
+	vm_core_send(vm, &m, NULL);
+	return m.seq;
+}
+
+uint32_t vm_core_request(struct vm *vm, enum message_type type, uint32_t slot)
+{
+	struct message m = { .type = type, .seq = vm_core_next_seq(vm) };
+
 	if (type == MESSAGE_GET_COUNTERS)
 		m.counters.slot = slot;
 	vm_core_send(vm, &m, NULL);

@@ -18,11 +18,11 @@ static bool vm_keeps_network(const struct device_config *device)
 	return device->type == DEVICE_TYPE_NET && device->net.mode == NET_MODE_USER;
 }
 
-/* Spawn @child; *ret_end is the other end of its channel. */
-static int vm_spawn(struct vm *vm, struct child *child, int *ret_end)
+int vm_spawn(struct vm *vm, struct child *child, int program_fd, int *ret_end)
 {
 	cleanup_fd int child_end = -1, our_end = -1;
 	struct spawned spawned;
+	struct spawn_what what;
 	char title[TITLE_MAX];
 	int r;
 
@@ -31,8 +31,16 @@ static int vm_spawn(struct vm *vm, struct child *child, int *ret_end)
 		return r;
 	(void)snprintf(title, sizeof(title), "%s/%s", vm->config->name, child->name);
 	if (child != &vm->core)
+		r = fence_open(&vm->config->devices[child->slot], &child->fence);
+	if (r < 0)
+		return r;
+	if (child != &vm->core)
 		vm->spawner.skips_netns = vm_keeps_network(&vm->config->devices[child->slot]);
-	r = spawn(&vm->spawner, child->role, title, fd_steal(&child_end), &spawned);
+	what = (struct spawn_what){
+		.role = child->role, .title = title, .channel_fd = fd_steal(&child_end),
+		.ring_fd = child->fence.ring_fd, .program_fd = program_fd,
+	};
+	r = spawn(&vm->spawner, &what, &spawned);
 	if (r < 0)
 		return r;
 	child->pid = spawned.pid;
@@ -91,24 +99,22 @@ static int vm_send_core_start(struct vm *vm)
 	return 0;
 }
 
-/* The fds of a NIC, and what was found out for it. Return: 0; -errno */
-static int vm_add_net(struct vm *vm, uint32_t slot, struct fdset *fds, struct device_config *config)
+/* What a NIC's process has to know besides its fds. */
+static void vm_describe_net(const struct vm *vm, struct message_device_start *start)
 {
-	const struct net_resources *res = &vm->resources.nets[slot];
-	int r = 0;
+	const struct device_config *config = &vm->config->devices[start->slot];
+	const struct net_resources *res = &vm->resources.nets[start->slot];
 
 	if (config->type != DEVICE_TYPE_NET)
-		return 0;
-	config->net.mac = res->mac;
-	config->net.mtu = res->mtu;
-	config->net.dns = res->dns;
-	for (uint32_t i = 0; i < res->n_fds && r == 0; i++)
-		r = vm_add_fd(fds, res->fds[i]);
-	return r;
+		return;
+	start->config.net.mac = res->mac;
+	start->config.net.mtu = res->mtu;
+	start->config.net.dns = res->dns;
+	start->n_forwards = config->net.host->n_forwards;
+	memcpy(start->forwards, config->net.host->forwards, sizeof(start->forwards));
 }
 
-/* DEVICE_START into the device's channel, through the end that the core will own. */
-static int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
+int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 {
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
 	struct message m = {
@@ -116,8 +122,8 @@ static int vm_send_device_start(struct vm *vm, const struct child *child, int co
 		.generation = child->generation,
 		.device_start = {
 			.protocol = PROTOCOL_VERSION,
-			.uid = uid_block_device(&vm->uids, child->slot),
-			.gid = uid_block_device(&vm->uids, child->slot),
+			.uid = uid_block_device(&vm->uids, child->slot, child->generation),
+			.gid = uid_block_device(&vm->uids, child->slot, child->generation),
 			.slot = child->slot,
 			.n_cpus = vm->config->n_cpus,
 			.seccomp_log = vm->config->seccomp_log,
@@ -125,18 +131,18 @@ static int vm_send_device_start(struct vm *vm, const struct child *child, int co
 			.config = vm->config->devices[child->slot],
 		},
 	};
+	const struct fdset *own = &vm->resources.device_fds[child->slot];
 	struct channel *channel;
-	int fd, r;
+	int fd, r = 0;
 
 	device_config_forget_host(&m.device_start.config);
-	r = vm_add_fd(&fds, vm->resources.disk_fds[child->slot]);
-	if (r < 0)
-		return r;
-	r = vm_add_net(vm, child->slot, &fds, &m.device_start.config);
-	if (r < 0)
-		return r;
+	vm_describe_net(vm, &m.device_start);
+	fence_describe(&child->fence, &m.device_start);
+	for (uint32_t i = 0; i < own->n && r == 0; i++)
+		r = fdset_add_dup(&fds, own->fds[i]);
 	m.device_start.n_fds = fds.n;
-	r = vm_add_fd(&fds, vm->spawner.warden_fd);
+	if (r == 0)
+		r = fdset_add_dup(&fds, vm->spawner.warden_fd);
 	if (r < 0)
 		return r;
 	fd = fcntl(core_end, F_DUPFD_CLOEXEC, 3);
@@ -151,25 +157,30 @@ static int vm_send_device_start(struct vm *vm, const struct child *child, int co
 	return r == CHANNEL_CLOSED ? 0 : r;
 }
 
-static int vm_hand_over(struct vm *vm, const struct child *child, int core_end)
+void vm_send_child(struct vm *vm, enum message_type type, const struct child *child, int core_end,
+		   struct message_child flags)
 {
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
-	struct message m = {
-		.type = MESSAGE_CHILD_ADDED,
-		.generation = child->generation,
-		.child = { .slot = child->slot,
-			   .generation = child->generation,
-			   .type = vm->config->devices[child->slot].type },
-	};
-	int r = vm_send_device_start(vm, child, core_end);
+	struct message m = { .type = type, .generation = child->generation, .child = flags };
 
-	if (r < 0)
-		return r;
-	r = vm_add_fd(&fds, core_end);
-	if (r < 0)
-		return r;
-	vm_core_send(vm, &m, &fds);
-	return 0;
+	m.child.slot = child->slot;
+	m.child.generation = child->generation;
+	m.child.type = vm->config->devices[child->slot].type;
+	if (vm_add_fd(&fds, core_end) < 0)
+		vm_end(vm, STATUS_FAILED, "%s: %s", child->name, strerror(EMFILE));
+	else
+		vm_core_send(vm, &m, &fds);
+}
+
+static int vm_hand_over(struct vm *vm, struct vm_device *d, int core_end)
+{
+	int r = vm_send_device_start(vm, &d->process, core_end);
+
+	d->last_generation = d->process.generation;
+	if (r == 0)
+		vm_send_child(vm, MESSAGE_CHILD_ADDED, &d->process, core_end,
+			      (struct message_child){ 0 });
+	return r;
 }
 
 /* Are all programs there? Asked before the first is started, so that the answer is one line. */
@@ -178,7 +189,7 @@ static int vm_check_programs(struct vm *vm, struct failure *f)
 	int r = spawner_check(&vm->spawner, "core", f);
 
 	for (uint32_t i = 0; i < vm->config->n_devices && r == 0; i++)
-		r = spawner_check(&vm->spawner, vm->devices[i].role, f);
+		r = spawner_check(&vm->spawner, vm->devices[i].process.role, f);
 	return r;
 }
 
@@ -189,7 +200,7 @@ static int vm_spawn_all(struct vm *vm, int *ret_core_end, int *ret_ends, struct 
 	/* It need not wait for the namespace that the first device is born in: CORE_START. */
 	for (uint32_t i = 0; i < vm->config->n_devices; i++)
 		vm->spawner.skips_netns |= !vm_keeps_network(&vm->config->devices[i]);
-	r = vm_spawn(vm, &vm->core, ret_core_end);
+	r = vm_spawn(vm, &vm->core, -1, ret_core_end);
 
 	if (r == -EPERM)
 		return failure_set(f, STATUS_FAILED,
@@ -197,10 +208,10 @@ static int vm_spawn_all(struct vm *vm, int *ret_core_end, int *ret_ends, struct 
 	if (r < 0)
 		return failure_set(f, STATUS_FAILED, "core: cannot be started: %s", strerror(-r));
 	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
-		r = vm_spawn(vm, &vm->devices[i], &ret_ends[i]);
+		r = vm_spawn(vm, &vm->devices[i].process, -1, &ret_ends[i]);
 		if (r < 0)
 			return failure_set(f, STATUS_FAILED, "%s: cannot be started: %s",
-					   vm->devices[i].name, strerror(-r));
+					   vm->devices[i].process.name, strerror(-r));
 	}
 	return 0;
 }

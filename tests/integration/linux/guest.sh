@@ -43,6 +43,11 @@ boot)
 	say "vdb $(cat /sys/block/vdb/ro) $(cat /sys/block/vdb/size)"
 	say "vdc $(cat /sys/block/vdc/ro) $(cat /sys/block/vdc/serial)"
 	dd if=/dev/zero of=/dev/vdc bs=512 count=1 conv=fsync 2>/dev/null && say "vdc was written"
+	case $(readlink -f /sys/block/vdb/device/..) in
+	*pci*) say "bus pci" ;;
+	*) say "bus mmio" ;;
+	esac
+	say "messages $(ls "$(readlink -f /sys/block/vdb/device/..)/msi_irqs" 2>/dev/null | wc -l)"
 	say "queues $(find /sys/block/vdb/mq/* -maxdepth 0 | wc -l)"
 	verify 3m "$cpus" && say "verified"
 	;;

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the common code of device processes needs of the kernel once it is sealed. The first part
+ * of every device's allow-list, so that a list names only what is that device's own. Read at
+ * build time (sandbox/meson.build).
+ */
+#pragma once
+
+#include <seccomp.h>
+#include <sys/mman.h>
+
+#include "sandbox/seccomp_rule.h"
+
+#define ANY(name, why_) { .nr = SCMP_SYS(name), .why = why_, .test = SECCOMP_ANY }
+#define NO_EXEC(name, why_)                                                                       \
+	{ .nr = SCMP_SYS(name), .why = why_, .test = SECCOMP_ARG_MASKED_ZERO, .arg = 2,           \
+	  .value = PROT_EXEC }
+#define IOCTL(request, why_)                                                                      \
+	{ .nr = SCMP_SYS(ioctl), .why = why_, .test = SECCOMP_ARG_EQ, .arg = 1, .value = request }
+
+#define DEVICE_SECCOMP_RULES                                                                      \
+	ANY(epoll_wait, "event loop: sleep until a kick, a completion or a message"),             \
+	ANY(epoll_ctl, "event loop: watch and forget the kick fds of queues"),                    \
+	ANY(clock_gettime, "clock.h and event loop, where the vDSO has no usable clock"),         \
+	ANY(gettimeofday, "event loop's cached time, where the vDSO has no usable clock"),        \
+	ANY(restart_syscall, "the kernel resumes an interrupted wait after SIGCONT"),             \
+	ANY(recvmsg, "channel.c: messages of the core, with the fds of queues"),                  \
+	ANY(sendmsg, "channel.c: replies to the core"),                                           \
+	ANY(read, "kick eventfds"),                                                               \
+	ANY(write, "call eventfds"),                                                              \
+	ANY(close, "fds of a queue that was disabled"),                                           \
+	ANY(brk, "malloc: heap; the message codec allocates"),                                    \
+	NO_EXEC(mmap, "malloc: large blocks; never executable"),                                  \
+	NO_EXEC(mprotect, "malloc: heap growth; never executable"),                               \
+	ANY(munmap, "malloc: large blocks"),                                                      \
+	ANY(mremap, "malloc: realloc of large blocks"),                                           \
+	ANY(exit_group, "the end, when the channel closes")

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What bulkhead-rng may still ask of the kernel once it is sealed. Compiled to BPF at build time.
+ */
+#include "device-procs/common/device_seccomp.h"
+
+const struct seccomp_rule seccomp_rules[] = {
+	DEVICE_SECCOMP_RULES, /* read() also serves a source that was given */
+	ANY(getrandom, "rng_source.c: the kernel's own source"),
+	{ .nr = SECCOMP_RULES_END },
+};
