@@ -174,9 +174,9 @@ Test(virtqueue, setup_is_checked)
 		{ SIZE, DESC, AVAIL, UINT64_MAX - 3, 0, false, false },
 		{ SIZE, DESC, DESC, USED, 0, false, false },
 		{ SIZE, DESC, DESC + 126, USED, 0, false, false },
-		{ SIZE, DESC, AVAIL, AVAIL + 20, 0, false },
-		{ SIZE, DESC, USED + 68, USED, 0, false },
-		{ SIZE, USED - 112, AVAIL, USED, 0, false },
+		{ SIZE, DESC, AVAIL, AVAIL + 20, 0, false, false },
+		{ SIZE, DESC, USED + 68, USED, 0, false, false },
+		{ SIZE, USED - 112, AVAIL, USED, 0, false, false },
 	};
 	static struct virtqueue other;
 	size_t i;
