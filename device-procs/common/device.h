@@ -15,12 +15,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "device-procs/common/rate_limit.h"
 #include "device-procs/common/virtqueue.h"
 #include "ipc/fdset.h"
 #include "ipc/message.h"
 #include "sandbox/sandbox.h"
 
 struct device;
+struct event;
 struct event_base;
 
 /* What ops->open finds out, before the sandbox. */
@@ -120,7 +122,14 @@ bool device_queue_is_open(const struct device *dev, uint32_t i);
  */
 void device_queue_set_idle(struct device *dev, uint32_t i, bool is_idle);
 
-/** device_config_changed() - these bytes of config space have another value now */
+/**
+ * device_wait_for_limit() - is @limit used up? Then @timer fires when it lets more through
+ *
+ * The queue that waits should be idle until then (device_queue_set_idle()).
+ */
+bool device_wait_for_limit(struct rate_limit *limit, struct event *timer);
+
+/** device_config_changed() - these are the bytes of config space now; the same ones change nothing */
 void device_config_changed(struct device *dev, uint32_t offset, const void *data, uint32_t len);
 
 /**

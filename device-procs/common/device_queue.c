@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "ipc/clock.h"
+
 void device_queue_kick(struct device_queue *q)
 {
 	int r = q->dev->ops->kick(q->dev->state, q->index);
@@ -167,6 +169,21 @@ void device_queue_set_idle(struct device *dev, uint32_t i, bool is_idle)
 	dev->queues[i].is_idle = is_idle;
 }
 
+bool device_wait_for_limit(struct rate_limit *limit, struct event *timer)
+{
+	struct timeval after;
+	uint64_t ns;
+
+	if (!rate_limit_is_on(limit))
+		return false;
+	ns = rate_limit_wait_ns(limit, clock_now_ns());
+	if (ns == 0)
+		return false;
+	after.tv_sec = (time_t)(ns / 1000000000u);
+	after.tv_usec = (suseconds_t)(ns % 1000000000u / 1000u + 1);
+	return event_add(timer, &after) == 0;
+}
+
 struct virtqueue *device_virtqueue(struct device *dev, uint32_t i)
 {
 	return &dev->queues[i].vq;
@@ -216,7 +233,8 @@ void device_config_changed(struct device *dev, uint32_t offset, const void *data
 	struct message m = { .type = MESSAGE_CONFIG_CHANGED,
 			     .config = { .offset = offset, .len = len } };
 
-	if (offset > dev->offer.config_len || len > dev->offer.config_len - offset)
+	if (offset > dev->offer.config_len || len > dev->offer.config_len - offset ||
+	    memcmp(dev->offer.config + offset, data, len) == 0)
 		return;
 	memcpy(m.config.data, data, len);
 	memcpy(dev->offer.config + offset, data, len);

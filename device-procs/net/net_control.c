@@ -42,7 +42,7 @@ static bool is_multicast(const uint8_t *mac)
 /* §5.1.6.5.1: one byte, 0 or 1 */
 static uint8_t run_rx(struct command *c)
 {
-	bool *const flags[] = {
+	uint8_t *const flags[] = {
 		[VIRTIO_NET_CTRL_RX_PROMISC] = &c->s->promisc,
 		[VIRTIO_NET_CTRL_RX_ALLMULTI] = &c->s->allmulti,
 		[VIRTIO_NET_CTRL_RX_ALLUNI] = &c->s->alluni,
@@ -207,11 +207,50 @@ void net_state_reset(struct net_state *s, uint64_t features)
 
 	memset(s, 0, sizeof(*s));
 	memcpy(s->mac, old.mac, sizeof(s->mac));
-	s->link_down = old.link_down;
 	s->n_pairs = 1;
 	s->promisc = true; /* until the driver says what it wants */
-	s->filters_vlans = features & NET_FEATURE(VIRTIO_NET_F_CTRL_VLAN);
+	s->filters_vlans = (features & NET_FEATURE(VIRTIO_NET_F_CTRL_VLAN)) != 0;
 	s->guest_offloads = net_guest_offloads(features);
+}
+
+void net_state_save(const struct net_state *s, struct net_saved *to)
+{
+	uint32_t next = __atomic_load_n(&to->current, __ATOMIC_RELAXED) % 2 + 1;
+
+	to->copies[next % 2] = *s;
+	__atomic_store_n(&to->current, next, __ATOMIC_RELEASE);
+}
+
+static void check_list(struct net_mac_list *list)
+{
+	list->overflowed = list->overflowed != 0 || list->n > NET_MACS_MAX;
+	if (list->overflowed)
+		list->n = 0;
+}
+
+bool net_state_load(const struct net_saved *from, const struct net_control_limits *limits,
+		    struct net_state *ret)
+{
+	uint32_t current = __atomic_load_n(&from->current, __ATOMIC_ACQUIRE);
+	struct net_state s;
+	uint8_t *const flags[] = { &s.promisc,	&s.allmulti, &s.alluni,	       &s.nomulti,
+				   &s.nouni,	&s.nobcast,  &s.filters_vlans, &s.announce };
+	size_t i;
+
+	if (current == 0)
+		return false;
+	memcpy(&s, &from->copies[current % 2], sizeof(s));
+	for (i = 0; i < ARRAY_LEN(flags); i++)
+		*flags[i] = *flags[i] != 0;
+	if (s.n_pairs == 0 || s.n_pairs > limits->n_pairs_max)
+		s.n_pairs = 1;
+	if (is_multicast(s.mac))
+		memcpy(s.mac, ret->mac, sizeof(s.mac));
+	check_list(&s.unicast);
+	check_list(&s.multicast);
+	s.guest_offloads &= net_guest_offloads(limits->features);
+	*ret = s;
+	return true;
 }
 
 static bool is_listed(const struct net_mac_list *list, const uint8_t *mac)
@@ -221,7 +260,7 @@ static bool is_listed(const struct net_mac_list *list, const uint8_t *mac)
 	for (i = 0; i < list->n; i++)
 		if (memcmp(list->macs[i], mac, MAC_BYTES) == 0)
 			return true;
-	return list->overflowed;
+	return list->overflowed != 0;
 }
 
 static bool wants_address(const struct net_state *s, const uint8_t *mac)

@@ -16,17 +16,16 @@
 
 struct net_mac_list {
 	uint32_t n;
-	bool overflowed; /* it was longer than we keep: everything passes */
+	uint32_t overflowed; /* 1: it was longer than we keep, everything passes */
 	uint8_t macs[NET_MACS_MAX][6];
 };
 
-/* Everything that the driver can set; lives in shared memory across restarts of the process. */
+/* Everything that the driver can set. Copies of it outlive the process: see struct net_saved. */
 struct net_state {
 	uint32_t n_pairs; /* that the driver uses, 1..max */
-	bool promisc, allmulti, alluni, nomulti, nouni, nobcast;
-	bool filters_vlans; /* CTRL_VLAN was accepted */
-	bool announce; /* §5.1.6.5.4: asked for and not yet acknowledged */
-	bool link_down;
+	uint8_t promisc, allmulti, alluni, nomulti, nouni, nobcast; /* 0 or 1 */
+	uint8_t filters_vlans; /* CTRL_VLAN was accepted */
+	uint8_t announce; /* §5.1.6.5.4: asked for and not yet acknowledged */
 	uint8_t mac[6];
 	struct net_mac_list unicast, multicast;
 	uint64_t guest_offloads; /* feature bits in use, a subset of the accepted ones */
@@ -44,8 +43,29 @@ struct net_control_limits {
 #define NET_CHANGED_MAC 0x4u
 #define NET_CHANGED_ANNOUNCE 0x8u
 
-/** net_state_reset() - as after a device reset; mac and link stay */
+/*
+ * In memory that outlives the process, all zero at first and after a reset of the device. The copy
+ * that `current` does not name is written, then current is stored, so that one is always whole.
+ * Hostile for who reads it: the process that wrote it may have been taken over.
+ */
+struct net_saved {
+	uint32_t current; /* 0: nothing was saved; else copies[current % 2] */
+	uint32_t pad;
+	struct net_state copies[2];
+};
+
+/** net_state_reset() - as after a device reset; mac stays */
 void net_state_reset(struct net_state *s, uint64_t features);
+
+/** net_state_save() - for a successor */
+void net_state_save(const struct net_state *s, struct net_saved *to);
+
+/**
+ * net_state_load() - what a predecessor saved, made harmless
+ * Return: true; false when there is nothing, *ret is as it was then.
+ */
+bool net_state_load(const struct net_saved *from, const struct net_control_limits *limits,
+		    struct net_state *ret);
 
 /**
  * net_control_run() - check one command and do it to @s

@@ -45,7 +45,7 @@ static uint64_t offered_features(const struct net_device *net)
 
 static uint16_t status_bits(const struct net_device *net)
 {
-	return htole16((uint16_t)((net->state.link_down ? 0 : VIRTIO_NET_S_LINK_UP) |
+	return htole16((uint16_t)((net->link_down ? 0 : VIRTIO_NET_S_LINK_UP) |
 				  (net->state.announce ? VIRTIO_NET_S_ANNOUNCE : 0)));
 }
 
@@ -90,20 +90,26 @@ static int make_pairs(struct net_device *net)
 	return 0;
 }
 
+static void set_mac(struct net_device *net)
+{
+	uint32_t i;
+
+	for (i = 0; i < sizeof(net->state.mac); i++)
+		net->state.mac[i] = (uint8_t)(net->config.mac >> (40 - 8 * i));
+}
+
 static int net_open(const struct message_device_start *start, struct fdset *fds, void **ret_state,
 		    struct device_offer *offer, char *text)
 {
 	cleanup_free struct net_device *net = calloc(1, sizeof(*net));
-	uint32_t i;
 	int r;
 
 	if (!net)
 		return -ENOMEM;
 	net->config = start->config.net;
 	net->n_pairs = net->config.num_queues / 2;
-	for (i = 0; i < sizeof(net->state.mac); i++)
-		net->state.mac[i] = (uint8_t)(net->config.mac >> (40 - 8 * i));
-	net->state.link_down = net->config.link_down;
+	set_mac(net);
+	net->link_down = net->config.link_down;
 	r = net_backend_open(start, fds, &net->backend, &net->backend_features, offer, text);
 	if (r == 0)
 		r = make_pairs(net);
@@ -112,6 +118,7 @@ static int net_open(const struct message_device_start *start, struct fdset *fds,
 	offer->features = offered_features(net);
 	offer->n_queues = 2 * net->n_pairs + 1;
 	offer->queue_size_max = net->config.queue_size;
+	offer->state_size = sizeof(struct net_saved);
 	fill_config(net, offer);
 	*ret_state = ptr_steal(net);
 	return 0;
@@ -137,6 +144,7 @@ static void on_transmit_timer(evutil_socket_t fd, short what, void *ctx)
 
 	(void)fd;
 	(void)what;
+	device_queue_set_idle(pair->net->dev, net_queue_transmit(pair->index), false);
 	if (device_queue_is_open(pair->net->dev, net_queue_transmit(pair->index)))
 		device_kick_again(pair->net->dev, net_queue_transmit(pair->index));
 }
@@ -159,7 +167,7 @@ static int net_start(void *state, struct device *dev, struct event_base *base)
 	r = net_backend_start(net->backend, base, on_ready, net);
 	if (r == 0)
 		r = net_backend_set_pairs(net->backend, 1);
-	if (r == 0 && net->state.link_down)
+	if (r == 0 && net->link_down)
 		net_backend_set_link(net->backend, false);
 	return r;
 }
@@ -180,25 +188,31 @@ static void apply_state(struct net_device *net, uint32_t changed)
 		net_receive_settle(&net->pairs[i]);
 }
 
-static void net_set_features(void *state, uint64_t features)
-{
-	struct net_device *net = state;
-	uint32_t i;
-
-	net->limits.features = features;
-	net->limits.mtu = features & NET_FEATURE(VIRTIO_NET_F_MTU) ? net->config.mtu : 0;
-	for (i = 0; i < net->n_pairs; i++)
-		net->pairs[i].pending_len = 0;
-	net_state_reset(&net->state, features);
-	apply_state(net, NET_CHANGED_OFFLOADS | NET_CHANGED_PAIRS);
-}
-
 static void config_changed(struct net_device *net)
 {
 	struct device_offer offer = { .config_len = 0 };
 
 	fill_config(net, &offer);
 	device_config_changed(net->dev, 0, offer.config, offer.config_len);
+}
+
+static void net_set_features(void *state, uint64_t features)
+{
+	struct net_device *net = state;
+	const struct net_control_limits limits = { features, net->n_pairs };
+	uint32_t i;
+
+	net->limits.features = features;
+	net->limits.mtu = features & NET_FEATURE(VIRTIO_NET_F_MTU) ? net->config.mtu : 0;
+	for (i = 0; i < net->n_pairs; i++)
+		net->pairs[i].pending_len = 0;
+	if (!net_state_load(device_state_area(net->dev), &limits, &net->state)) {
+		set_mac(net);
+		net_state_reset(&net->state, features);
+		net_state_save(&net->state, device_state_area(net->dev));
+	}
+	apply_state(net, NET_CHANGED_OFFLOADS | NET_CHANGED_PAIRS);
+	config_changed(net);
 }
 
 /* Readable bytes of a command. Return: how many; 0: too many, or none */
@@ -231,7 +245,9 @@ static uint32_t run_command(struct net_device *net, const struct virtqueue_chain
 		return 0;
 	}
 	ack = net_control_run(&net->state, &limits, command, len, &changed);
-	if (ack != VIRTIO_NET_OK)
+	if (ack == VIRTIO_NET_OK)
+		net_state_save(&net->state, device_state_area(net->dev));
+	else
 		device_count(net->dev, DEVICE_COUNTER_BAD_REQUESTS, 1);
 	if (changed & (NET_CHANGED_OFFLOADS | NET_CHANGED_PAIRS))
 		apply_state(net, changed);
@@ -316,9 +332,9 @@ static void net_adjust(void *state, const struct message_adjust *adjust)
 		(void)evtimer_del(net->pairs[i].transmit_timer);
 		event_active(net->pairs[i].transmit_timer, EV_TIMEOUT, 1);
 	}
-	if (net->state.link_down == adjust->link_down)
+	if (net->link_down == adjust->link_down)
 		return;
-	net->state.link_down = adjust->link_down;
+	net->link_down = adjust->link_down;
 	/* Whoever knew us by another port has to be told. */
 	net->state.announce = !adjust->link_down &&
 			      (net->limits.features & NET_FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE));

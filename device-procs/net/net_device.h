@@ -38,6 +38,7 @@ struct net_device {
 	struct net_config config;
 	struct net_limits limits; /* of the driver's frames */
 	struct net_state state;
+	bool link_down;
 	uint32_t n_pairs;
 	struct net_pair pairs[NET_PAIRS_MAX];
 	struct span spans[NET_SPANS_MAX]; /* of the chain that is being looked at */
@@ -67,6 +68,3 @@ void net_receive_refilled(struct net_pair *pair);
 
 /** net_receive_settle() - watch the backend for @pair, or not, as things are now */
 void net_receive_settle(struct net_pair *pair);
-
-/** net_wait_for_limit() - arm @timer when @limit is used up; Return: true: do not go on */
-bool net_wait_for_limit(struct rate_limit *limit, struct event *timer);

@@ -103,7 +103,7 @@ static int place_chain(struct net_device *net, struct virtqueue *vq, const uint8
 		return PLACE_BROKEN;
 	if (r == VIRTQUEUE_EMPTY)
 		return p->n < vq->size ? PLACE_NO_ROOM : PLACE_NEVER;
-	got = chain.is_bad ? 0 : fill(&chain, data + p->room, len - p->room);
+	got = chain.is_bad || chain.is_poisoned ? 0 : fill(&chain, data + p->room, len - p->room);
 	if (got == 0 || (p->n == 0 && got < NET_HEADER_BYTES)) {
 		/* Of no use to any frame. As the first it is given back empty, else it will be. */
 		device_count(net->dev, DEVICE_COUNTER_BAD_REQUESTS, 1);
@@ -151,7 +151,7 @@ static bool fetch(struct net_pair *pair)
 	struct virtio_net_hdr_v1 header;
 	ssize_t r;
 
-	if (net_wait_for_limit(&pair->receive_limit, pair->receive_timer))
+	if (device_wait_for_limit(&pair->receive_limit, pair->receive_timer))
 		return false;
 	r = net_backend_receive(net->backend, pair->index, &iov, 1);
 	if (r == -EAGAIN)
@@ -161,7 +161,7 @@ static bool fetch(struct net_pair *pair)
 			    net_queue_receive(pair->index), strerror((int)-r));
 		return false;
 	}
-	if (r < (ssize_t)(NET_HEADER_BYTES + NET_ETHERNET_BYTES) || net->state.link_down)
+	if (r < (ssize_t)(NET_HEADER_BYTES + NET_ETHERNET_BYTES) || net->link_down)
 		return true;
 	memcpy(&header, pair->frame, sizeof(header));
 	net_header_for_driver(&header, net->limits.features);

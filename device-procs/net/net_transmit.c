@@ -7,7 +7,7 @@
  */
 #include "device-procs/net/net_device.h"
 
-#include "ipc/clock.h"
+#include <event2/event.h>
 
 /* The header out of the readable buffers; they begin behind it afterwards. */
 static bool take_header(struct virtqueue_chain *chain, struct virtio_net_hdr_v1 *ret,
@@ -43,7 +43,7 @@ static uint32_t check(const struct net_device *net, struct virtqueue_chain *chai
 	struct virtio_net_hdr_v1 raw;
 	uint32_t len;
 
-	if (chain->is_bad || chain->is_cut || !take_header(chain, &raw, ret_first))
+	if (chain->is_poisoned || chain->is_bad || chain->is_cut || !take_header(chain, &raw, ret_first))
 		return 0;
 	len = chain->readable_len - NET_HEADER_BYTES;
 	return net_header_check(&raw, len, &net->limits, header) == 0 ? len : 0;
@@ -61,7 +61,7 @@ static void transmit_one(struct net_pair *pair, struct virtqueue_chain *chain)
 	}
 	if (rate_limit_is_on(&pair->transmit_limit))
 		rate_limit_charge(&pair->transmit_limit, len);
-	if (net->state.link_down ||
+	if (net->link_down ||
 	    net_backend_send(net->backend, pair->index, &header, chain->spans + first,
 			     chain->n_readable - first) != 0) {
 		device_count(net->dev, DEVICE_COUNTER_TX_DROPPED, 1);
@@ -69,21 +69,6 @@ static void transmit_one(struct net_pair *pair, struct virtqueue_chain *chain)
 	}
 	device_count(net->dev, DEVICE_COUNTER_TX_FRAMES, 1);
 	device_count(net->dev, DEVICE_COUNTER_TX_BYTES, len);
-}
-
-bool net_wait_for_limit(struct rate_limit *limit, struct event *timer)
-{
-	struct timeval after;
-	uint64_t ns;
-
-	if (!rate_limit_is_on(limit))
-		return false;
-	ns = rate_limit_wait_ns(limit, clock_now_ns());
-	if (ns == 0)
-		return false;
-	after.tv_sec = (time_t)(ns / 1000000000u);
-	after.tv_usec = (suseconds_t)(ns % 1000000000u / 1000u + 1);
-	return event_add(timer, &after) == 0;
 }
 
 /* Return: 0: more may be there; VIRTQUEUE_EMPTY, VIRTQUEUE_BROKEN */
@@ -95,9 +80,10 @@ static int transmit_batch(struct net_pair *pair, struct virtqueue *vq)
 	for (i = 0; i < NET_BATCH; i++) {
 		int r;
 
-		/* Bucket empty: the timer comes back, kicks stay off until then. */
-		if (net_wait_for_limit(&pair->transmit_limit, pair->transmit_timer))
+		if (device_wait_for_limit(&pair->transmit_limit, pair->transmit_timer)) {
+			device_queue_set_idle(pair->net->dev, net_queue_transmit(pair->index), true);
 			return VIRTQUEUE_EMPTY;
+		}
 		r = virtqueue_pop(vq, &chain);
 		if (r != 0)
 			return r;

@@ -129,7 +129,8 @@ int ctl_connect(const struct ctl_target *target, struct channel **ret)
 	return 0;
 }
 
-int ctl_request(struct channel *ch, enum control_command command, const char *device)
+int ctl_request_text(struct channel *ch, enum control_command command, const char *device,
+		     const char *text)
 {
 	struct message m = {
 		.type = MESSAGE_CONTROL_REQUEST,
@@ -141,6 +142,7 @@ int ctl_request(struct channel *ch, enum control_command command, const char *de
 	if (strlen(device) >= sizeof(m.control_request.device))
 		return ctl_fail("%s: no such device", device);
 	(void)snprintf(m.control_request.device, sizeof(m.control_request.device), "%s", device);
+	(void)snprintf(m.control_request.text, sizeof(m.control_request.text), "%s", text);
 	r = channel_send(ch, &m, NULL);
 	if (r == -EINVAL)
 		return ctl_fail("%s: no such device", device);
@@ -148,6 +150,11 @@ int ctl_request(struct channel *ch, enum control_command command, const char *de
 		return ctl_fail("the warden does not listen: %s",
 				r < 0 ? strerror(-r) : "connection closed");
 	return 0;
+}
+
+int ctl_request(struct channel *ch, enum control_command command, const char *device)
+{
+	return ctl_request_text(ch, command, device, "");
 }
 
 int ctl_answer(struct channel *ch, uint64_t deadline_ms, struct message_control_reply *ret)

@@ -14,6 +14,7 @@ struct ctl_options {
 	bool json;
 	bool follow; /* log -f */
 	const char *device; /* "" unless given */
+	char text[MESSAGE_TEXT_MAX]; /* the words after it, with commas between */
 };
 
 struct ctl_command {
@@ -22,6 +23,7 @@ struct ctl_command {
 		   const struct ctl_options *options);
 	enum control_command request;
 	bool takes_device;
+	bool takes_text; /* and needs both */
 };
 
 static uint64_t ctl_deadline(void)
@@ -151,7 +153,7 @@ static int run_action(const struct ctl_command *command, struct channel *ch,
 		      const struct ctl_options *options)
 {
 	struct message_control_reply reply;
-	int r = ctl_request(ch, command->request, "");
+	int r = ctl_request_text(ch, command->request, options->device, options->text);
 
 	if (r == 0)
 		r = ctl_answer(ch, ctl_deadline(), &reply);
@@ -161,18 +163,19 @@ static int run_action(const struct ctl_command *command, struct channel *ch,
 }
 
 static const struct ctl_command commands[] = {
-	{ "ps", run_ps, CONTROL_PS, false },
-	{ "info", run_info, CONTROL_INFO, false },
-	{ "counters", run_counters, CONTROL_COUNTERS, true },
-	{ "pause", run_action, CONTROL_PAUSE, false },
-	{ "resume", run_action, CONTROL_RESUME, false },
-	{ "power-button", run_action, CONTROL_POWER_BUTTON, false },
-	{ "reboot", run_action, CONTROL_REBOOT, false },
-	{ "shutdown", run_action, CONTROL_SHUTDOWN, false },
-	{ "log", run_log, CONTROL_LOG, true },
-	{ "restart", NULL, 0, true }, /* named, not built */
-	{ "resume-device", NULL, 0, true },
-	{ "limit", NULL, 0, true },
+	{ "ps", run_ps, CONTROL_PS, false, false },
+	{ "info", run_info, CONTROL_INFO, false, false },
+	{ "counters", run_counters, CONTROL_COUNTERS, true, false },
+	{ "pause", run_action, CONTROL_PAUSE, false, false },
+	{ "resume", run_action, CONTROL_RESUME, false, false },
+	{ "power-button", run_action, CONTROL_POWER_BUTTON, false, false },
+	{ "reboot", run_action, CONTROL_REBOOT, false, false },
+	{ "shutdown", run_action, CONTROL_SHUTDOWN, false, false },
+	{ "log", run_log, CONTROL_LOG, true, false },
+	{ "restart", NULL, 0, true, false }, /* named, not built */
+	{ "resume-device", NULL, 0, true, false },
+	{ "limit", run_action, CONTROL_LIMIT, true, true },
+	{ "link", run_action, CONTROL_LINK, true, true },
 };
 
 static const char help[] =
@@ -187,6 +190,11 @@ static const char help[] =
 	"  reboot             reset the guest\n"
 	"  shutdown           end the VM now, without asking the guest\n"
 	"  log [-f] [DEV]     records of the processes; -f: wait for more\n"
+	"  limit DEV KEY=VALUE...\n"
+	"                     change rate limits of a disk or NIC; keys as in --disk and --net:\n"
+	"                     bw_size, bw_refill_time, bw_one_time_burst, ops_size, ...; size 0\n"
+	"                     takes a limit away\n"
+	"  link DEV up|down   plug the cable of a NIC in, or pull it out\n"
 	"\n"
 	"  --name NAME        the VM's name; not needed while exactly one VM runs\n"
 	"  --run-dir DIR      the VM's run dir\n"
@@ -226,6 +234,14 @@ static int parse_value(const char *name, char *argv[], int *at, const char **ret
 	return 0;
 }
 
+static bool add_text(struct ctl_options *o, const char *word)
+{
+	size_t used = strlen(o->text), room = sizeof(o->text) - used;
+	int n = snprintf(o->text + used, room, "%s%s", used > 0 ? "," : "", word);
+
+	return n >= 0 && (size_t)n < room;
+}
+
 /* Return: 0; EXIT_USAGE; -1: help or version was printed. */
 static int parse(char *argv[], struct ctl_options *o, const struct ctl_command **ret_command)
 {
@@ -263,12 +279,17 @@ static int parse(char *argv[], struct ctl_options *o, const struct ctl_command *
 				return usage(arg, "not supported yet");
 		} else if (command->takes_device && o->device[0] == '\0') {
 			o->device = arg;
+		} else if (command->takes_text) {
+			if (!add_text(o, arg))
+				return usage(arg, "too long");
 		} else {
 			return usage(arg, "unexpected argument");
 		}
 	}
 	if (command == NULL)
 		return usage("COMMAND", "missing, see --help");
+	if (command->takes_text && o->text[0] == '\0')
+		return usage(command->name, "needs a device and what to change, see --help");
 	if (o->target.name != NULL && o->target.run_dir != NULL)
 		return usage("--run-dir", "not together with --name");
 	if (o->target.name != NULL && strchr(o->target.name, '/') != NULL)

@@ -214,6 +214,11 @@ static void vm_init(struct vm *vm, const struct vm_params *params)
 		const struct device_config *d = &vm->config->devices[i];
 
 		vm_device_init(vm, &vm->devices[i], d->id, device_program_name(d), i);
+		vm->adjusts[i].slot = i;
+		if (d->type == DEVICE_TYPE_BLK)
+			vm->adjusts[i].limits = d->blk.limits;
+		else if (d->type == DEVICE_TYPE_NET)
+			vm->adjusts[i].limits = d->net.limits;
 	}
 }
 

@@ -99,14 +99,20 @@ static int vm_send_core_start(struct vm *vm)
 	return 0;
 }
 
-/* What a NIC's process has to know besides its fds. */
-static void vm_describe_net(const struct vm *vm, struct message_device_start *start)
+/* What a process has to know that the configuration does not say. */
+static void vm_describe_device(const struct vm *vm, struct message_device_start *start)
 {
 	const struct device_config *config = &vm->config->devices[start->slot];
 	const struct net_resources *res = &vm->resources.nets[start->slot];
+	const struct message_adjust *adjust = &vm->adjusts[start->slot];
 
+	/* Changed by bulkheadctl, perhaps, since the predecessor was started. */
+	if (config->type == DEVICE_TYPE_BLK)
+		start->config.blk.limits = adjust->limits;
 	if (config->type != DEVICE_TYPE_NET)
 		return;
+	start->config.net.limits = adjust->limits;
+	start->config.net.link_down = adjust->link_down;
 	start->config.net.mac = res->mac;
 	start->config.net.mtu = res->mtu;
 	start->config.net.dns = res->dns;
@@ -136,7 +142,7 @@ int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 	int fd, r = 0;
 
 	device_config_forget_host(&m.device_start.config);
-	vm_describe_net(vm, &m.device_start);
+	vm_describe_device(vm, &m.device_start);
 	fence_describe(&child->fence, &m.device_start);
 	for (uint32_t i = 0; i < own->n && r == 0; i++)
 		r = fdset_add_dup(&fds, own->fds[i]);
