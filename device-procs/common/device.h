@@ -58,6 +58,9 @@ struct device_ops {
 	/* The driver's features are settled; no queue is enabled. */
 	void (*set_features)(void *state, uint64_t features);
 
+	/* The driver reset the device: no queue is enabled, the state area is zero again; or NULL. */
+	void (*reset)(void *state);
+
 	/*
 	 * The driver made chains available in @queue, or may have. Bounded work; when more is left
 	 * it calls device_kick_again(). Return: 0; -errno when the device cannot go on.

@@ -101,6 +101,8 @@ static void finish_drain(struct device *dev)
 			memset(device_state_area(dev), 0, dev->offer.state_size);
 		dev->run = DEVICE_RUN_IDLE;
 		dev->features = 0;
+		if (dev->ops->reset)
+			dev->ops->reset(dev->state);
 	} else if (d.type == MESSAGE_DISABLE_QUEUE) {
 		value = dev->queues[d.queue].vq.next_avail & UINT16_MAX;
 		device_queue_disable(dev, d.queue);

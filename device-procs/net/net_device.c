@@ -196,6 +196,23 @@ static void config_changed(struct net_device *net)
 	device_config_changed(net->dev, 0, offer.config, offer.config_len);
 }
 
+/* §5.1.4: the driver that comes next reads the MAC address before it accepts anything. */
+static void net_reset(void *state)
+{
+	struct net_device *net = state;
+	uint32_t i;
+
+	net->limits.features = 0;
+	set_mac(net);
+	net_state_reset(&net->state, 0);
+	for (i = 0; i < net->n_pairs; i++) {
+		net->pairs[i].pending_len = 0;
+		net->pairs[i].is_starved = false;
+		net_receive_settle(&net->pairs[i]);
+	}
+	config_changed(net);
+}
+
 static void net_set_features(void *state, uint64_t features)
 {
 	struct net_device *net = state;
@@ -204,8 +221,10 @@ static void net_set_features(void *state, uint64_t features)
 
 	net->limits.features = features;
 	net->limits.mtu = features & NET_FEATURE(VIRTIO_NET_F_MTU) ? net->config.mtu : 0;
-	for (i = 0; i < net->n_pairs; i++)
+	for (i = 0; i < net->n_pairs; i++) {
 		net->pairs[i].pending_len = 0;
+		net->pairs[i].is_starved = false;
+	}
 	if (!net_state_load(device_state_area(net->dev), &limits, &net->state)) {
 		set_mac(net);
 		net_state_reset(&net->state, features);
@@ -349,6 +368,7 @@ const struct device_ops net_device_ops = {
 	.open = net_open,
 	.start = net_start,
 	.set_features = net_set_features,
+	.reset = net_reset,
 	.kick = net_kick,
 	.poll_is_useful = net_poll_is_useful,
 	.look = net_look,

@@ -234,6 +234,8 @@ const struct mode modes[] = {
 	{ "drive", mode_drive },
 	{ "hostile", hostile_run },
 	{ "net-echo", net_echo_run },
+	{ "conformance-net", conformance_net_run },
+	{ "hostile-net", hostile_net_run },
 	{ "bench", bench_blk_run },
 	{ 0 },
 };

@@ -13,4 +13,6 @@ void mode_idle(void) __attribute__((noreturn));
 void conformance_run(void);
 void mode_drive(void);
 void hostile_run(void);
+void conformance_net_run(void);
+void hostile_net_run(void);
 void bench_blk_run(void);
