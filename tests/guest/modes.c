@@ -237,5 +237,6 @@ const struct mode modes[] = {
 	{ "conformance-net", conformance_net_run },
 	{ "hostile-net", hostile_net_run },
 	{ "bench", bench_blk_run },
+	{ "bench-net", bench_net_run },
 	{ 0 },
 };

@@ -16,3 +16,4 @@ void hostile_run(void);
 void conformance_net_run(void);
 void hostile_net_run(void);
 void bench_blk_run(void);
+void bench_net_run(void);
