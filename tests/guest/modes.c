@@ -238,5 +238,6 @@ const struct mode modes[] = {
 	{ "hostile-net", hostile_net_run },
 	{ "bench", bench_blk_run },
 	{ "bench-net", bench_net_run },
+	{ "verify", verify_blk_run },
 	{ 0 },
 };

@@ -17,3 +17,4 @@ void conformance_net_run(void);
 void hostile_net_run(void);
 void bench_blk_run(void);
 void bench_net_run(void);
+void verify_blk_run(void);

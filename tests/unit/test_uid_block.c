@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "ipc/vm_config.h"
 #include "vmm-core/warden/uid_block.h"
 
 static char folder[64];
@@ -35,9 +36,12 @@ Test(uid_block, ids_of_one_block_differ)
 	cr_assert_eq(uid_block_claim(path, &root_range, &block, &f), 0);
 	cr_assert_eq(uid_block_core(&block), 0x70000000);
 	cr_assert_eq(uid_block_device(&block, 0, 1), 0x70000001);
-	cr_assert_eq(uid_block_device(&block, 15, 1), 0x70000010);
-	cr_assert_eq(uid_block_device(&block, 0, 2), 0x70000011, "not its predecessor's");
-	cr_assert_eq(uid_block_device(&block, 15, 3), 0x70000030);
+	cr_assert_eq(uid_block_device(&block, VM_DEVICES_MAX - 1, 1),
+		     UID_BLOCK_FIRST + VM_DEVICES_MAX);
+	cr_assert_eq(uid_block_device(&block, 0, 2), UID_BLOCK_FIRST + VM_DEVICES_MAX + 1,
+		     "not its predecessor's");
+	cr_assert_eq(uid_block_device(&block, VM_DEVICES_MAX - 1, 3),
+		     UID_BLOCK_FIRST + 3 * VM_DEVICES_MAX);
 	cr_assert_eq(uid_block_device(&block, 0, 4), 0x70000001);
 	uid_block_release(&block);
 }
@@ -62,7 +66,7 @@ Test(uid_block, two_processes_do_not_share_one)
 	}
 	cr_assert_eq(read(ready[0], &byte, 1), 1);
 	cr_assert_eq(uid_block_claim(path, &root_range, &block, &f), 0);
-	cr_assert_eq(uid_block_core(&block), 0x70000040);
+	cr_assert_eq(uid_block_core(&block), UID_BLOCK_FIRST + UID_BLOCK_SIZE);
 	cr_assert_eq(kill(pid, SIGKILL), 0);
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
 	cr_assert_eq(uid_block_claim(path, &root_range, &again, &f), 0);
@@ -82,7 +86,7 @@ Test(uid_block, a_copy_of_the_fd_keeps_it)
 	copy = fcntl(block.fd, F_DUPFD_CLOEXEC, 3);
 	uid_block_release(&block);
 	cr_assert_eq(uid_block_claim(path, &root_range, &other, &f), 0);
-	cr_assert_eq(uid_block_core(&other), 0x70000040);
+	cr_assert_eq(uid_block_core(&other), UID_BLOCK_FIRST + UID_BLOCK_SIZE);
 	uid_block_release(&other);
 	(void)close(copy);
 }
@@ -96,7 +100,7 @@ Test(uid_block, a_full_range_is_refused)
 	cr_assert_eq(uid_block_claim(path, &range, &a, &f), 0);
 	cr_assert_eq(uid_block_core(&a), 1);
 	cr_assert_eq(uid_block_claim(path, &range, &b, &f), 0);
-	cr_assert_eq(uid_block_core(&b), 65);
+	cr_assert_eq(uid_block_core(&b), 1 + UID_BLOCK_SIZE);
 	cr_assert_eq(uid_block_claim(path, &range, &c, &f), FAILED);
 	cr_assert_not_null(strstr(f.text, "in use"));
 	uid_block_release(&a);

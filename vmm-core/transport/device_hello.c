@@ -79,7 +79,7 @@ static int identify(struct device_link *link, const struct message_hello *hello)
 	return 0;
 }
 
-static int send_setup(struct device_link *link)
+void link_send_setup(struct device_link *link)
 {
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
 	struct message m = link_message(link, MESSAGE_SETUP);
@@ -95,9 +95,10 @@ static int send_setup(struct device_link *link)
 	}
 	if (r != 0) {
 		link_fail(link, "SETUP: %s", strerror(-r));
-		return DEVICE_LINK_GONE;
+		return;
 	}
-	return link_send(link, &m, &fds);
+	if (link_send(link, &m, &fds) == 0)
+		link->phase = LINK_WAIT_READY;
 }
 
 int link_on_hello(void *ctx, const struct message *m, struct fdset *fds)
@@ -120,9 +121,16 @@ int link_on_hello(void *ctx, const struct message *m, struct fdset *fds)
 		return 0;
 	}
 	link_config_adopt(link, &m->hello);
-	__atomic_store_n(&link->page->header.generation, link->generation, __ATOMIC_RELEASE);
-	if (send_setup(link) == 0)
-		link->phase = LINK_WAIT_READY;
+	if (!link->is_candidate)
+		__atomic_store_n(&link->page->header.generation, link->generation,
+				 __ATOMIC_RELEASE);
+	if (!link->is_held) {
+		link_send_setup(link);
+		return 0;
+	}
+	link->phase = LINK_HELD;
+	link_set_deadline(link, 0);
+	link_raise(link, LINK_PENDING_READY);
 	return 0;
 }
 
@@ -133,7 +141,12 @@ int link_on_ready(void *ctx, const struct message *m, struct fdset *fds)
 	(void)m;
 	(void)fds;
 	link_set_deadline(link, 0);
-	link_resume_begin(link);
+	if (link->is_candidate) {
+		link->phase = LINK_READY;
+		link_raise(link, LINK_PENDING_READY);
+	} else {
+		link_resume_begin(link);
+	}
 	return 0;
 }
 
