@@ -32,11 +32,12 @@ enum vm_transport {
 };
 
 enum serial_mode {
-	SERIAL_OFF, /* the port exists, output is dropped, nobody types */
-	SERIAL_NULL, /* same as off for the guest; accepted for Cloud Hypervisor's users */
+	SERIAL_OFF, /* COM1: the port exists, output is dropped, nobody types; console: no device */
+	SERIAL_NULL, /* output is dropped, nobody types */
 	SERIAL_TTY, /* stdin and stdout */
 	SERIAL_PTY,
 	SERIAL_FILE, /* output only */
+	SERIAL_SOCKET, /* virtio console only */
 };
 
 /*
@@ -58,7 +59,7 @@ struct blk_config {
 	struct rate_limit_config limits;
 };
 
-#define NET_PAIRS_MAX 15u /* queue pairs; each is one fd of a tap, all come in one message */
+#define NET_PAIRS_MAX 13u /* queue pairs; each is one fd of a tap, all come in one message */
 #define NET_FORWARDS_MAX 8u
 
 enum net_mode {
@@ -95,13 +96,21 @@ struct net_config {
 	struct rate_limit_config limits;
 };
 
+struct console_config {
+	enum serial_mode mode; /* not off */
+	bool has_in, has_out; /* DEVICE_START: which fds come, in this order; a listener is last */
+	bool has_size; /* one of them is a terminal */
+};
+
 struct device_config {
 	enum device_type type;
 	char id[VM_ID_MAX];
-	char *path; /* warden only: image (blk), tap, if named (net), source of entropy (rng) */
+	char *path; /* warden only: image (blk), tap, if named (net), file or socket (console), source
+		     (rng) */
 	union {
 		struct blk_config blk;
 		struct net_config net;
+		struct console_config console;
 	};
 };
 

@@ -347,7 +347,7 @@ int net_backend_open(const struct message_device_start *start, struct fdset *fds
 	if (r < 0)
 		return r;
 	keep_sockets(b, offer);
-	offer->n_more_fds = SOCKETS_MAX;
+	offer->n_late_fds = SOCKETS_MAX;
 	/* Frames are as large as the MTU allows; there is nothing to offload. */
 	*ret_features = 0;
 	*ret = ptr_steal(b);

@@ -232,6 +232,7 @@ const struct mode modes[] = {
 	{ "smp", mode_smp },
 	{ "conformance", conformance_run },
 	{ "drive", mode_drive },
+	{ "vcon", mode_vcon },
 	{ "hostile", hostile_run },
 	{ "net-echo", net_echo_run },
 	{ "conformance-net", conformance_net_run },

@@ -569,7 +569,8 @@ static void client_send_counters(struct control_client *c, const struct message_
 
 		(void)snprintf(to->device, sizeof(to->device), "%s",
 			       c->control->vm->devices[c->slot].process.name);
-		(void)snprintf(to->name, sizeof(to->name), "%s", device_page_counter_name(i));
+		(void)snprintf(to->name, sizeof(to->name), "%s",
+			       device_page_counter_name((enum device_counter)i));
 		to->value = counters->values[i];
 	}
 	if (!client_send(c, &reply))
