@@ -106,6 +106,7 @@ enum message_type {
 	MESSAGE_PAUSE, /* also warden -> core */
 	MESSAGE_RESUME, /* also warden -> core */
 	MESSAGE_PING, /* also warden -> core */
+	MESSAGE_ADJUST, /* also warden -> core: what may change while a device runs */
 	/* warden -> core */
 	MESSAGE_CORE_START,
 	MESSAGE_NAMESPACES,
@@ -173,6 +174,8 @@ struct message_device_start {
 	/* Not 0: fd DEVICE_RING_FD is an io_uring that is still disabled; see ring_params.h */
 	uint32_t n_ring;
 	uint64_t ring[RING_PARAMS_N];
+	uint32_t n_forwards; /* net, user mode */
+	struct net_forward forwards[NET_FORWARDS_MAX];
 };
 
 struct message_hello {
@@ -231,6 +234,13 @@ struct message_child {
 	enum device_type type;
 	bool is_held; /* CHILD_ADDED, CHILD_OFFERED: for a debugger; also, its start takes any time */
 	bool has_successor; /* CHILD_GONE: do not tell the driver */
+};
+
+/* ADJUST: all of it, every time. No reply: a successor is started with the same. */
+struct message_adjust {
+	uint32_t slot;
+	bool link_down; /* net */
+	struct rate_limit_config limits; /* blk, net */
 };
 
 struct message_core_ready {
@@ -302,6 +312,8 @@ enum control_command {
 	CONTROL_LOG,
 	CONTROL_RESTART,
 	CONTROL_RESUME_DEVICE,
+	CONTROL_LIMIT, /* text: KEY=VALUE,... */
+	CONTROL_LINK, /* text: up or down */
 	CONTROL_N_,
 };
 
@@ -311,6 +323,7 @@ struct message_control_request {
 	char device[VM_ID_MAX]; /* empty: all */
 	bool has_program; /* RESTART: the fd of the program to run instead of the installed one */
 	bool is_stopped; /* RESTART: wait for RESUME_DEVICE before the guest is served */
+	char text[MESSAGE_TEXT_MAX]; /* by command */
 };
 
 /* One frame of an answer; `more` says that another frame of this answer follows. */
@@ -365,6 +378,7 @@ struct message {
 		struct message_config config;
 		struct message_core_start core_start;
 		struct message_child child;
+		struct message_adjust adjust;
 		struct message_core_ready core_ready;
 		struct message_vm_state vm_state;
 		struct message_device_event device_event;

@@ -47,6 +47,7 @@ struct sandbox_profile {
 	uint64_t max_threads_sealed;
 	uint64_t max_locked; /* RLIMIT_MEMLOCK, bytes: the kernel counts the memory of rings */
 	bool root_is_folder; /* the root is params.folder_fd instead of an empty one */
+	bool has_network; /* Landlock lets it bind and connect; only for who keeps the host's network */
 	bool fsize_from_params; /* RLIMIT_FSIZE = params.file_size_max, else 0 */
 };
 

@@ -17,12 +17,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "device-procs/common/rate_limit.h"
 #include "device-procs/common/virtqueue.h"
 #include "ipc/fdset.h"
 #include "ipc/message.h"
 #include "sandbox/sandbox.h"
 
 struct device;
+struct event;
 struct event_base;
 
 /* What ops->open finds out, before the sandbox. */
@@ -66,8 +68,8 @@ struct device_ops {
 	void (*set_features)(void *state, uint64_t features);
 
 	/*
-	 * The driver resets the device: queues take no chains, none is in flight. What belongs to
-	 * its session is to be forgotten. NULL: nothing does.
+	 * The driver reset the device: no queue is enabled, nothing is in flight, the state area is
+	 * zero again. What belongs to its session is to be forgotten. NULL: nothing does.
 	 */
 	void (*reset)(void *state);
 
@@ -88,6 +90,9 @@ struct device_ops {
 	 * anything? NULL: there is nothing outside the queues, or it wakes us.
 	 */
 	bool (*look)(void *state);
+
+	/* The user changed what may change while a device runs; NULL: nothing may. */
+	void (*adjust)(void *state, const struct message_adjust *adjust);
 
 	/* The driver wrote to config space; NULL: nothing is writable. */
 	void (*config_written)(void *state, uint32_t offset, uint32_t len, const uint8_t *data);
@@ -121,6 +126,27 @@ void device_show(struct device *dev, uint32_t i);
 /** device_kick_again() - have ops->kick called for queue @i once other events had their turn */
 void device_kick_again(struct device *dev, uint32_t i);
 
+/** device_queue_is_open() - may chains be taken: enabled, not paused, not being drained? */
+bool device_queue_is_open(const struct device *dev, uint32_t i);
+
+/**
+ * device_queue_set_idle() - chains that wait in queue @i are no work by themselves
+ *
+ * For queues in which the driver offers room in advance. While it is idle no kicks are asked for
+ * and its chains keep nobody awake. A queue that is enabled is not idle.
+ */
+void device_queue_set_idle(struct device *dev, uint32_t i, bool is_idle);
+
+/**
+ * device_wait_for_limit() - is @limit used up? Then @timer fires when it lets more through
+ *
+ * The queue that waits should be idle until then (device_queue_set_idle()).
+ */
+bool device_wait_for_limit(struct rate_limit *limit, struct event *timer);
+
+/** device_config_changed() - these are the bytes of config space now; the same ones change nothing */
+void device_config_changed(struct device *dev, uint32_t offset, const void *data, uint32_t len);
+
 /**
  * device_is_polling() - does the common code look at the queues before the next sleep?
  *
@@ -138,14 +164,6 @@ bool device_queue_is_running(const struct device *dev, uint32_t i);
 
 /** device_queue_broke() - virtqueue_pop() said BROKEN: log it and ask for a reset, once */
 void device_queue_broke(struct device *dev, uint32_t i);
-
-/**
- * device_config_change() - [offset, offset + len) of config space is @data from now on
- *
- * The core shows it to the driver and tells it by a configuration change interrupt.
- * Context: once it serves.
- */
-void device_config_change(struct device *dev, uint32_t offset, uint32_t len, const void *data);
 
 /** device_fail() - the device cannot go on: tell the core, leave the loop, exit 1 */
 void device_fail(struct device *dev, const char *fmt, ...) printf_like(2, 3);

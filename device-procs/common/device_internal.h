@@ -22,6 +22,7 @@ struct device_queue {
 	int kick_fd, call_fd; /* owned; -1 while disabled */
 	struct event kick;
 	bool is_watched; /* kicks are taken: enabled, not paused, not being drained */
+	bool is_idle; /* its chains are no work: device_queue_set_idle() */
 	bool kick_again; /* look at the ring at the next turn of the loop, without a kick */
 	bool asked_reset; /* NEEDS_RESET was sent for it */
 };

@@ -232,3 +232,6 @@ int must_check device_link_reset(struct device_link *link);
  */
 int must_check device_link_pause(struct device_link *link);
 int must_check device_link_resume(struct device_link *link);
+
+/** device_link_adjust() - pass on what the user changed, unanswered; Return: 0; DEVICE_LINK_GONE */
+int must_check device_link_adjust(struct device_link *link, const struct message_adjust *adjust);

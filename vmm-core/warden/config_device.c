@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmm-core/warden/config_net.h"
 #include "vmm-core/warden/config_value.h"
 #include "vmm-core/warden/vsock_socket.h"
 
@@ -35,13 +36,16 @@ static int parse_disk(const char *name, const char *value, struct device_config 
 		{ "serial", CONFIG_KEY_TEXT, offsetof(struct device_config, blk.serial), 0,
 		  sizeof(((struct blk_config *)0)->serial), false },
 		{ "id", CONFIG_KEY_NAME, offsetof(struct device_config, id), 0, VM_ID_MAX, false },
+		CONFIG_LIMIT_KEYS(struct device_config, blk.limits),
 		{ "iommu", CONFIG_KEY_UNSUPPORTED, 0, 0, 0, false },
 		{ 0 },
 	};
+	int r;
 
 	d->blk.num_queues = 1;
 	d->blk.queue_size = CONFIG_QUEUE_SIZE_DEFAULT;
-	return config_keys_parse(name, value, keys, d, f);
+	r = config_keys_parse(name, value, keys, d, f);
+	return r == 0 ? config_limits_check(name, &d->blk.limits, f) : r;
 }
 
 int config_serial_parse(const char *option, const char *value, bool has_socket,
@@ -121,6 +125,7 @@ static int parse_vsock(const char *name, const char *value, struct device_config
 /* In slot order (vm_config.h). */
 static const struct device_option device_options[] = {
 	{ "--disk", DEVICE_TYPE_BLK, false, parse_disk },
+	{ "--net", DEVICE_TYPE_NET, false, config_net_parse },
 	{ "--console", DEVICE_TYPE_CONSOLE, true, parse_console },
 	{ "--rng", DEVICE_TYPE_RNG, true, parse_rng },
 	{ "--vsock", DEVICE_TYPE_VSOCK, true, parse_vsock },
@@ -203,6 +208,11 @@ int config_devices_finish(struct vm_config *config, struct failure *f)
 					   "--disk num_queues=%u: more than the %u vCPUs of "
 					   "--cpus boot",
 					   d->blk.num_queues, config->n_cpus);
+		if (d->type == DEVICE_TYPE_NET && d->net.num_queues > 2 * config->n_cpus)
+			return failure_set(f, STATUS_USAGE,
+					   "--net num_queues=%u: more than 2 for each of the %u "
+					   "vCPUs of --cpus boot",
+					   d->net.num_queues, config->n_cpus);
 		for (uint32_t j = 0; j < i; j++) {
 			if (strcmp(d->id, config->devices[j].id) == 0)
 				return failure_set(f, STATUS_USAGE, "%s id=%s: given to two devices",
