@@ -73,7 +73,6 @@ def test_usage():
         (arguments(serial="file="), "--serial"),
         (arguments(name="../x"), "--name"),
         (arguments(net="tap=t0"), "--net"),
-        (arguments(vsock="cid=3,socket=/x"), "--vsock"),
         (arguments(transport="isa"), "--transport"),
         (arguments(seccomp="off"), "--seccomp"),
         (arguments(restart="max=x"), "--restart"),

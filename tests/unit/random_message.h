@@ -73,6 +73,8 @@ static inline void random_device_config(uint64_t *state, struct device_config *c
 {
 	c->type = random_device_type(state);
 	random_name(state, c->id, 1, sizeof(c->id));
+	if (c->type == DEVICE_TYPE_VSOCK)
+		c->vsock.cid = random_in(state, VM_CID_MIN, VM_CID_MAX);
 	if (c->type != DEVICE_TYPE_BLK)
 		return;
 	c->blk.read_only = random_bool(state);
