@@ -9,8 +9,8 @@
 
 #include "ipc/message_codec.h"
 
-/* /dev/kvm, the kernel, the UID lock, the warden's pidfd, the network namespace: always. */
-#define CORE_START_FDS 5u
+/* /dev/kvm, the kernel, the UID lock, the warden's pidfd: always. */
+#define CORE_START_FDS 4u
 
 const char *message_type_name(enum message_type type)
 {
@@ -22,13 +22,14 @@ const char *message_type_name(enum message_type type)
 uint32_t message_n_fds(const struct message *m)
 {
 	if (m->type == MESSAGE_DEVICE_START)
-		return m->device_start.n_fds + 1u;
+		return m->device_start.n_fds + 1u + m->device_start.has_root +
+		       m->device_start.has_network;
 	if (m->type == MESSAGE_CORE_START)
 		return CORE_START_FDS + m->core_start.has_initramfs +
 		       m->core_start.has_serial_in + m->core_start.has_serial_out;
 	if (m->type == MESSAGE_SETUP)
 		return m->setup.n_regions + 1u;
-	if (m->type == MESSAGE_ENABLE_QUEUE)
+	if (m->type == MESSAGE_ENABLE_QUEUE || m->type == MESSAGE_NAMESPACES)
 		return 2;
 	if (m->type == MESSAGE_VSOCK_KEEP || m->type == MESSAGE_VSOCK_KEPT)
 		return m->vsock_sockets.n;

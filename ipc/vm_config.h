@@ -39,11 +39,12 @@ enum vm_transport {
 };
 
 enum serial_mode {
-	SERIAL_OFF, /* the port exists, output is dropped, nobody types */
-	SERIAL_NULL, /* same as off for the guest; accepted for Cloud Hypervisor's users */
+	SERIAL_OFF, /* COM1: the port exists, output is dropped, nobody types; console: no device */
+	SERIAL_NULL, /* output is dropped, nobody types */
 	SERIAL_TTY, /* stdin and stdout */
 	SERIAL_PTY,
 	SERIAL_FILE, /* output only */
+	SERIAL_SOCKET, /* virtio console only */
 };
 
 struct blk_config {
@@ -58,12 +59,19 @@ struct vsock_config {
 	uint32_t cid; /* of the guest: VM_CID_MIN..VM_CID_MAX */
 };
 
+struct console_config {
+	enum serial_mode mode; /* not off */
+	bool has_in, has_out; /* DEVICE_START: which fds come, in this order; a listener is last */
+	bool has_size; /* one of them is a terminal */
+};
+
 struct device_config {
 	enum device_type type;
 	char id[VM_ID_MAX];
-	char *path; /* warden only: the image (blk), source of entropy (rng), socket (vsock) */
+	char *path; /* warden only: image (blk), file or socket (console, vsock), source (rng) */
 	union {
 		struct blk_config blk;
+		struct console_config console;
 		struct vsock_config vsock;
 	};
 };

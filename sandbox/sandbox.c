@@ -180,6 +180,7 @@ int sandbox_enter(const struct sandbox_profile *profile, const struct sandbox_pa
 		step_fn *run;
 	} steps[] = {
 		{ "standard fds", step_stdio },
+		{ "given namespaces", sandbox_step_join },
 		{ "folder", sandbox_step_folder },
 		{ "user and group ids", step_ids },
 		{ "user namespace", sandbox_step_userns },
@@ -205,6 +206,18 @@ int sandbox_enter(const struct sandbox_profile *profile, const struct sandbox_pa
 		}
 	}
 	return 0;
+}
+
+void sandbox_close_params(struct sandbox_params *params)
+{
+	params->parent_pidfd = fd_close(params->parent_pidfd);
+	if (params->root_fd != 0)
+		(void)fd_close(params->root_fd);
+	if (params->network_fd != 0)
+		(void)fd_close(params->network_fd);
+	if (params->folder_fd != 0)
+		(void)fd_close(params->folder_fd);
+	params->root_fd = params->network_fd = params->folder_fd = 0;
 }
 
 int sandbox_seal(const struct sandbox_profile *profile, const struct sandbox_params *params)

@@ -3,12 +3,12 @@
  * How a Bulkhead process gives up everything it does not need. Core and device processes enter
  * the same way; a const profile per program says where they differ.
  *
- * The process was spawned into its own pid namespace and the VM's empty net namespace, with fds
- * 0 and 1 on /dev/null, stderr on 2 and its channel on 3. Two steps, because the core makes its
+ * The process was spawned into its own pid namespace, with fds 0 and 1 on /dev/null, stderr on 2
+ * and its channel on 3. Two steps, because the core makes its
  * vCPU threads in between:
  *
- *   sandbox_enter()  own uid and gid, no groups; own user, mount, ipc, uts and cgroup namespaces
- *		      (pid and net came with the spawn); an empty read-only root; rlimits; no
+ *   sandbox_enter()  own uid and gid, no groups; own user, mount, ipc, uts and cgroup namespaces,
+ *		      the VM's empty net namespace; an empty read-only root; rlimits; no
  *		      capabilities; not dumpable; dies with the warden; no_new_privs; Landlock;
  *		      no memory that was writable becomes executable
  *   sandbox_seal()   stderr onto /dev/null, no more fds or threads than promised, then the
@@ -46,7 +46,7 @@ struct sandbox_profile {
 	 */
 	uint64_t max_threads_sealed;
 	uint64_t max_locked; /* RLIMIT_MEMLOCK, bytes: the kernel counts the memory of rings */
-	bool root_from_params; /* the root is params.root_fd instead of an empty folder */
+	bool takes_folder; /* the root is params.folder_fd instead of an empty one */
 	bool fsize_from_params; /* RLIMIT_FSIZE = params.file_size_max, else 0 */
 };
 
@@ -54,7 +54,13 @@ struct sandbox_params {
 	uid_t uid; /* 0: keep the current one (weak sandbox) */
 	gid_t gid;
 	int parent_pidfd; /* pidfd of the warden, borrowed: is it still alive once PDEATHSIG is set? */
-	int root_fd; /* borrowed; O_PATH of a folder: see sandbox_enter() */
+	/*
+	 * A mount namespace that sandbox_make_root() was called in: ours becomes a copy of it. 0:
+	 * make one like it, which takes the kernel 0.5 ms and more.
+	 */
+	int root_fd;
+	int network_fd; /* the network namespace to join; 0: stay in this one */
+	int folder_fd; /* O_PATH of a folder, if the profile takes one: see sandbox_enter() */
 	uint64_t file_size_max; /* bytes; RLIM_INFINITY for block devices */
 	uint64_t max_fds; /* sandbox_seal(): RLIMIT_NOFILE from now on; 0: as in the profile */
 	bool seccomp_log;
@@ -67,7 +73,7 @@ struct sandbox_params {
  * /proc of an enclosing pid namespace must be mounted. Nothing that was opened before is closed:
  * call sandbox_close_fds() first.
  *
- * A profile with root_from_params gets the folder as its root, read-only, without devices, set-id
+ * A profile with takes_folder gets the folder as its root, read-only, without devices, set-id
  * bits or programs. Landlock still lets nothing in it be opened, listed or made: what is left is
  * connecting to sockets that the uid may write to. When the uid may not even search the folder,
  * the root is empty as for everybody else.
@@ -77,6 +83,9 @@ struct sandbox_params {
 int must_check sandbox_enter(const struct sandbox_profile *profile,
 			     const struct sandbox_params *params, const char **ret_step);
 
+/** sandbox_close_params() - close the descriptors in @params: the sandbox was entered */
+void sandbox_close_params(struct sandbox_params *params);
+
 /**
  * sandbox_seal() - point stderr at /dev/null and install the filter on every thread
  *
@@ -84,6 +93,15 @@ int must_check sandbox_enter(const struct sandbox_profile *profile,
  */
 int must_check sandbox_seal(const struct sandbox_profile *profile,
 			    const struct sandbox_params *params);
+
+/**
+ * sandbox_make_root() - replace the root of the caller's mount namespace by an empty, read-only one
+ *
+ * The namespace must be the caller's own. Nothing of the old tree stays in it. Also used by the
+ * warden, in a thread that has unshared it.
+ * Return: 0; -errno.
+ */
+int must_check sandbox_make_root(void);
 
 /**
  * sandbox_close_fds() - close every fd from 3 upwards that is not in @keep

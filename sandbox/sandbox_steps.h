@@ -4,6 +4,9 @@
 
 #include "sandbox/sandbox.h"
 
+/** sandbox_step_join() - into the namespaces in @params; keeps a way to /proc for the id maps */
+int must_check sandbox_step_join(const struct sandbox_profile *profile,
+				 const struct sandbox_params *params);
 /** sandbox_step_folder() - go where the root will be, while the caller's ids still may */
 int must_check sandbox_step_folder(const struct sandbox_profile *profile,
 				   const struct sandbox_params *params);
@@ -16,7 +19,7 @@ int must_check sandbox_step_userns(const struct sandbox_profile *profile,
 int must_check sandbox_step_namespaces(const struct sandbox_profile *profile,
 				       const struct sandbox_params *params);
 
-/** sandbox_step_root() - an empty, read-only root, or the folder; nothing else of the old tree stays */
+/** sandbox_step_root() - an empty, read-only root directory, unless one was taken over */
 int must_check sandbox_step_root(const struct sandbox_profile *profile,
 				 const struct sandbox_params *params);
 

@@ -32,10 +32,10 @@ struct device_offer {
 	uint8_t config[DEVICE_CONFIG_SPACE_MAX];
 	uint32_t state_size; /* bytes of device_state_area(), <= DEVICE_STATE_MAX; constant */
 	uint64_t file_size_max; /* RLIMIT_FSIZE, bytes */
-	int root_fd; /* the folder to live in, owned; only if the profile says so */
+	int folder_fd; /* the folder to live in, owned; only if the profile says so */
 	int keep_fds[FDSET_MAX]; /* the fds that the device keeps open, any order */
 	uint32_t n_keep_fds;
-	uint32_t n_later_fds; /* how many more may be open at a time once it serves */
+	uint32_t n_late_fds; /* so many more it may open once it serves, besides those of queues */
 };
 
 struct device_ops {
@@ -74,6 +74,12 @@ struct device_ops {
 	 * spin.
 	 */
 	bool (*poll_is_useful)(const void *state);
+
+	/*
+	 * While spinning: look at what is ready outside the queues and do it. Return: was there
+	 * anything? NULL: there is nothing outside the queues, or it wakes us.
+	 */
+	bool (*look)(void *state);
 
 	/* The driver wrote to config space; NULL: nothing is writable. */
 	void (*config_written)(void *state, uint32_t offset, uint32_t len, const uint8_t *data);
@@ -124,6 +130,14 @@ bool device_queue_is_running(const struct device *dev, uint32_t i);
 
 /** device_queue_broke() - virtqueue_pop() said BROKEN: log it and ask for a reset, once */
 void device_queue_broke(struct device *dev, uint32_t i);
+
+/**
+ * device_config_change() - [offset, offset + len) of config space is @data from now on
+ *
+ * The core shows it to the driver and tells it by a configuration change interrupt.
+ * Context: once it serves.
+ */
+void device_config_change(struct device *dev, uint32_t offset, uint32_t len, const void *data);
 
 /** device_fail() - the device cannot go on: tell the core, leave the loop, exit 1 */
 void device_fail(struct device *dev, const char *fmt, ...) printf_like(2, 3);

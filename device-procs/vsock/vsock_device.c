@@ -39,7 +39,7 @@ static const struct sandbox_profile profile = {
 	/* 0 to 3, listener, folder, keeper, two epolls and a pipe, spare ones, kicks and calls, and all slots */
 	.max_fds = 32 + VSOCK_SLOTS,
 	.max_threads = 1,
-	.root_from_params = true,
+	.takes_folder = true,
 };
 
 static int map_rings(struct vsock_device *v, int fd)
@@ -84,8 +84,8 @@ static int vsock_open(const struct message_device_start *start, struct fdset *fd
 	offer->queue_size_max = VSOCK_QUEUE_SIZE;
 	offer->config_len = sizeof(cid);
 	memcpy(offer->config, &cid, sizeof(cid));
-	offer->root_fd = fdset_steal(fds, VSOCK_FD_FOLDER);
-	if (fstat(offer->root_fd, &st) < 0)
+	offer->folder_fd = fdset_steal(fds, VSOCK_FD_FOLDER);
+	if (fstat(offer->folder_fd, &st) < 0)
 		return -errno;
 	v->folder_dev = st.st_dev;
 	v->folder_ino = st.st_ino;
@@ -94,7 +94,7 @@ static int vsock_open(const struct message_device_start *start, struct fdset *fd
 	offer->keep_fds[2] = channel_fd(v->keeper);
 	offer->n_keep_fds = 3;
 	offer->state_size = sizeof(struct vsock_journal);
-	offer->n_later_fds = VSOCK_SLOTS;
+	offer->n_late_fds = VSOCK_SLOTS;
 	*ret_state = ptr_steal(v);
 	return 0;
 }

@@ -231,6 +231,7 @@ const struct mode modes[] = {
 	{ "smp", mode_smp },
 	{ "conformance", conformance_run },
 	{ "drive", mode_drive },
+	{ "vcon", mode_vcon },
 	{ "hostile", hostile_run },
 	{ "bench", bench_blk_run },
 	{ "verify", verify_blk_run },

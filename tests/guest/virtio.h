@@ -9,6 +9,7 @@
 #include "probe.h"
 
 #define VIRTIO_ID_BLK 2
+#define VIRTIO_ID_CONSOLE 3
 #define VIRTIO_ID_VSOCK 19
 #define VIRTIO_ID_RNG 4
 
