@@ -180,7 +180,7 @@ static int close_others(struct device *dev)
 		keep[n++] = dev->sandbox.root_fd;
 	if (dev->sandbox.network_fd != 0)
 		keep[n++] = dev->sandbox.network_fd;
-	if (dev->ops->profile->root_is_folder)
+	if (dev->ops->profile->takes_folder)
 		keep[n++] = dev->sandbox.folder_fd;
 	memcpy(keep + n, dev->offer.keep_fds, dev->offer.n_keep_fds * sizeof(keep[0]));
 	n += dev->offer.n_keep_fds;
@@ -229,7 +229,7 @@ static int enter_sandbox(struct device *dev, struct start_failure *f)
 	const char *step = "";
 	int r;
 
-	if (dev->ops->profile->root_is_folder)
+	if (dev->ops->profile->takes_folder)
 		params->folder_fd = dev->offer.folder_fd;
 	r = close_others(dev);
 	if (r < 0)

@@ -81,7 +81,6 @@ def test_usage():
         (arguments(net="tap=t0,mac=02:00"), "--net mac"),
         (arguments(net="tap=t0,num_queues=4"), "--net num_queues"),
         (arguments(net="mode=user,hostfwd=tcp:0-1"), "--net hostfwd"),
-        (arguments(vsock="cid=3,socket=/x"), "--vsock"),
         (arguments(transport="isa"), "--transport"),
         (arguments(seccomp="off"), "--seccomp"),
         (arguments(restart="max=x"), "--restart"),
