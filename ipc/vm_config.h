@@ -50,6 +50,7 @@ struct blk_config {
 struct device_config {
 	enum device_type type;
 	char id[VM_ID_MAX];
+	bool iommu; /* its DMA goes through the IOMMU */
 	char *path; /* warden only: the image (blk), the source of entropy (rng) */
 	union {
 		struct blk_config blk;

@@ -6,4 +6,5 @@
 
 extern const struct sandbox_filter core_filter;
 extern const struct sandbox_filter blk_filter;
+extern const struct sandbox_filter iommu_filter;
 extern const struct sandbox_filter rng_filter;

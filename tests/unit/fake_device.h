@@ -53,6 +53,7 @@ struct fake {
 
 struct upcalls {
 	uint32_t n_ready, n_failed, n_config, n_needs_reset; /* atomic */
+	uint32_t stalled; /* atomic: slot + 1 of the last ENDPOINT_STALLED */
 	char reason[MESSAGE_TEXT_MAX];
 };
 
@@ -93,8 +94,16 @@ fake_fn void fake_on_needs_reset(void *ctx)
 	(void)__atomic_fetch_add(&u->n_needs_reset, 1, __ATOMIC_RELEASE);
 }
 
-static const struct device_link_events fake_events = { fake_on_ready, fake_on_failed,
-						       fake_on_config, fake_on_needs_reset };
+fake_fn void fake_on_stalled(void *ctx, uint32_t slot)
+{
+	struct upcalls *u = ctx;
+
+	__atomic_store_n(&u->stalled, slot + 1, __ATOMIC_RELEASE);
+}
+
+static const struct device_link_events fake_events = {
+	fake_on_ready, fake_on_failed, fake_on_config, fake_on_needs_reset, fake_on_stalled,
+};
 
 /* Everything a test made, for fake_end(). */
 #define FAKES_MAX 16u

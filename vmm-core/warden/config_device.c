@@ -34,7 +34,7 @@ static int parse_disk(const char *name, const char *value, struct device_config 
 		{ "serial", CONFIG_KEY_TEXT, offsetof(struct device_config, blk.serial), 0,
 		  sizeof(((struct blk_config *)0)->serial), false },
 		{ "id", CONFIG_KEY_NAME, offsetof(struct device_config, id), 0, VM_ID_MAX, false },
-		{ "iommu", CONFIG_KEY_UNSUPPORTED, 0, 0, 0, false },
+		{ "iommu", CONFIG_KEY_BOOL, offsetof(struct device_config, iommu), 0, 0, false },
 		{ 0 },
 	};
 
@@ -49,7 +49,7 @@ static int parse_rng(const char *name, const char *value, struct device_config *
 	static const struct config_key keys[] = {
 		{ "src", CONFIG_KEY_STRING, offsetof(struct device_config, path), 0, 0, false },
 		{ "id", CONFIG_KEY_NAME, offsetof(struct device_config, id), 0, VM_ID_MAX, false },
-		{ "iommu", CONFIG_KEY_UNSUPPORTED, 0, 0, 0, false },
+		{ "iommu", CONFIG_KEY_BOOL, offsetof(struct device_config, iommu), 0, 0, false },
 		{ 0 },
 	};
 	int r = *value == '\0' ? 0 : config_keys_parse(name, value, keys, d, f);
@@ -65,6 +65,7 @@ static int parse_rng(const char *name, const char *value, struct device_config *
 static const struct device_option device_options[] = {
 	{ "--disk", DEVICE_TYPE_BLK, false, parse_disk },
 	{ "--rng", DEVICE_TYPE_RNG, true, parse_rng },
+	{ "iommu=on", DEVICE_TYPE_IOMMU, true, NULL }, /* no option: iommu=on of others brings it */
 };
 
 static const struct device_option *option_of_type(enum device_type type)
@@ -128,8 +129,35 @@ static void name_devices(struct vm_config *config)
 	}
 }
 
+/* The first device that wants one brings the IOMMU. */
+static int add_iommu(struct vm_config *config, struct failure *f)
+{
+	uint32_t i = 0;
+
+	while (i < config->n_devices && !config->devices[i].iommu)
+		i++;
+	if (i == config->n_devices)
+		return 0;
+	if (config->transport != VM_TRANSPORT_PCI)
+		return failure_set(f, STATUS_USAGE,
+				   "%s iommu=on: needs --transport pci: with mmio nothing tells the "
+				   "guest which devices are behind the IOMMU",
+				   option_of_type(config->devices[i].type)->name);
+	if (config->n_devices == VM_DEVICES_MAX)
+		return failure_set(f, STATUS_USAGE,
+				   "%s iommu=on: the IOMMU takes a place itself, and all %u are in "
+				   "use", option_of_type(config->devices[i].type)->name,
+				   VM_DEVICES_MAX);
+	config->devices[config->n_devices++].type = DEVICE_TYPE_IOMMU;
+	return 0;
+}
+
 int config_devices_finish(struct vm_config *config, struct failure *f)
 {
+	int r = add_iommu(config, f);
+
+	if (r != 0)
+		return r;
 	sort_by_slot(config);
 	name_devices(config);
 	for (uint32_t i = 0; i < config->n_devices; i++) {
