@@ -82,13 +82,13 @@ void virtqueue_write_used(struct virtqueue *vq, uint64_t slot, uint16_t head, ui
 
 	guest_window_store32(&vq->used, at, head);
 	guest_window_store32(&vq->used, at + 4, len);
-	virtqueue_crash_point();
+	virtqueue_crash_point(vq);
 }
 
 void virtqueue_write_used_index(struct virtqueue *vq, uint64_t used)
 {
 	guest_window_store16_release(&vq->used, RING_IDX, (uint16_t)used);
-	virtqueue_crash_point();
+	virtqueue_crash_point(vq);
 }
 
 void virtqueue_init(struct virtqueue *vq, const struct guest_memory *gm,
@@ -171,7 +171,7 @@ static int pop_replay(struct virtqueue *vq, struct virtqueue_chain *chain)
 	/* Before anything of it is looked at, for that may be what kills us. */
 	n += n < UINT8_MAX;
 	__atomic_store_n(deaths, n, __ATOMIC_RELEASE);
-	virtqueue_crash_point();
+	virtqueue_crash_point(vq);
 	fault = virtqueue_chain_walk(vq, head, chain);
 	if (fault)
 		return broken(vq, fault);
@@ -225,7 +225,7 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 	vq->heads[head] = VIRTQUEUE_HEAD_FETCHED;
 	vq->n_in_flight++;
 	journal_store(vq, head, JOURNAL_FETCHED, vq->next_avail & JOURNAL_REST_MASK);
-	page_store(&vq->page->next_avail, ++vq->next_avail);
+	page_store(vq, &vq->page->next_avail, ++vq->next_avail);
 	return 0;
 }
 
@@ -252,7 +252,7 @@ void virtqueue_unpop(struct virtqueue *vq, uint16_t head)
 	}
 	vq->heads[head] = VIRTQUEUE_HEAD_FREE;
 	/* This way round it looks, in between, as if the fetch had just begun. */
-	page_store(&vq->page->next_avail, --vq->next_avail);
+	page_store(vq, &vq->page->next_avail, --vq->next_avail);
 	journal_store(vq, head, JOURNAL_FREE, 0);
 }
 
@@ -308,7 +308,7 @@ void virtqueue_show(struct virtqueue *vq)
 	if (vq->n_done == 0)
 		return;
 	if (!vq->fault) {
-		page_store(&vq->page->used_commit, vq->used_next);
+		page_store(vq, &vq->page->used_commit, vq->used_next);
 		virtqueue_write_used_index(vq, vq->used_next);
 	}
 	for (i = 0; i < vq->n_done; i++) {

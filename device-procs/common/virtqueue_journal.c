@@ -55,10 +55,9 @@ struct journal {
 	uint64_t next_avail, used_commit;
 	uint32_t n_fetched, n_unseen, n_seen; /* DONE: not committed, and committed */
 	struct fetch fetched[DEVICE_QUEUE_SIZE_MAX];
-	/* Unseen ones by their distance behind used_commit, seen ones before it; -1: none */
-	int32_t unseen[DEVICE_QUEUE_SIZE_MAX];
+	/* Heads: unseen ones by distance from used_commit on, seen ones back from it; -1: none */
+	int32_t unseen[DEVICE_QUEUE_SIZE_MAX], seen[DEVICE_QUEUE_SIZE_MAX];
 	uint32_t len[DEVICE_QUEUE_SIZE_MAX];
-	bool seen[DEVICE_QUEUE_SIZE_MAX];
 };
 
 static int compare_fetch(const void *a, const void *b)
@@ -80,8 +79,8 @@ static bool read_done(struct journal *j, uint32_t size, uint16_t head, uint64_t 
 		j->n_unseen++;
 		return true;
 	}
-	if (behind < size && behind < j->used_commit && !j->seen[behind]) {
-		j->seen[behind] = true;
+	if (behind < size && behind < j->used_commit && j->seen[behind] < 0) {
+		j->seen[behind] = head;
 		j->n_seen++;
 		return true;
 	}
@@ -114,7 +113,7 @@ static bool journal_read(const struct device_page_queue *page, uint32_t size, st
 	j->used_commit = __atomic_load_n(&page->used_commit, __ATOMIC_ACQUIRE);
 	j->n_fetched = j->n_unseen = j->n_seen = 0;
 	memset(j->unseen, 0xff, sizeof(j->unseen));
-	memset(j->seen, 0, sizeof(j->seen));
+	memset(j->seen, 0xff, sizeof(j->seen));
 	if (j->next_avail > JOURNAL_REST_MASK - size || j->used_commit > j->next_avail)
 		return false;
 	for (i = 0; i < DEVICE_QUEUE_SIZE_MAX; i++) {
@@ -131,14 +130,14 @@ static bool journal_check(struct journal *j)
 {
 	uint32_t i;
 
-	/* C3 is done with before the next S1 */
+	/* C3 is over before the next S1, and goes by slot, so what is left of it has no gap. */
 	if (j->n_unseen > 0 && j->n_seen > 0)
 		return false;
 	for (i = 0; i < j->n_unseen; i++)
 		if (j->unseen[i] < 0)
 			return false;
 	for (i = 0; i < j->n_seen; i++)
-		if (!j->seen[i])
+		if (j->seen[i] < 0)
 			return false;
 	qsort(j->fetched, j->n_fetched, sizeof(j->fetched[0]), compare_fetch);
 	for (i = 1; i < j->n_fetched; i++)
@@ -155,21 +154,24 @@ static void journal_finish(struct virtqueue *vq, const struct journal *j)
 	uint64_t used = j->used_commit;
 	uint32_t i;
 
-	page_store(&vq->page->next_avail, j->next_avail);
+	page_store(vq, &vq->page->next_avail, j->next_avail);
 	for (i = 0; i < j->n_unseen; i++)
 		virtqueue_write_used(vq, used++, (uint16_t)j->unseen[i], j->len[i]);
-	page_store(&vq->page->used_commit, used);
+	page_store(vq, &vq->page->used_commit, used);
 	virtqueue_write_used_index(vq, used);
+	for (i = j->n_seen; i > 0; i--)
+		journal_store(vq, (uint16_t)j->seen[i - 1], JOURNAL_FREE, 0);
+	for (i = 0; i < j->n_unseen; i++)
+		journal_store(vq, (uint16_t)j->unseen[i], JOURNAL_FREE, 0);
 	vq->next_avail = j->next_avail;
 	vq->used_next = used;
 }
 
-/* Every head is now either being worked on, or free. */
+/* What is left was being worked on. */
 static void journal_list(struct virtqueue *vq, const struct journal *j)
 {
 	uint32_t i;
 
-	memset(vq->heads, VIRTQUEUE_HEAD_FREE, sizeof(vq->heads));
 	for (i = 0; i < j->n_fetched; i++) {
 		vq->replay[i] = j->fetched[i].head;
 		vq->heads[j->fetched[i].head] = VIRTQUEUE_HEAD_FETCHED;
@@ -178,12 +180,9 @@ static void journal_list(struct virtqueue *vq, const struct journal *j)
 			vq->is_careful = true;
 	}
 	vq->n_replay = j->n_fetched;
-	for (i = 0; i < vq->size; i++) {
-		if (vq->heads[i] != VIRTQUEUE_HEAD_FREE)
-			continue;
-		journal_store(vq, (uint16_t)i, JOURNAL_FREE, 0);
-		__atomic_store_n(&vq->page->deaths[i], 0, __ATOMIC_RELAXED);
-	}
+	for (i = 0; i < vq->size; i++)
+		if (vq->heads[i] == VIRTQUEUE_HEAD_FREE)
+			__atomic_store_n(&vq->page->deaths[i], 0, __ATOMIC_RELAXED);
 }
 
 void journal_begin(struct virtqueue *vq, uint32_t size)
@@ -196,10 +195,10 @@ void journal_begin(struct virtqueue *vq, uint32_t size)
 		__atomic_store_n(&vq->page->journal[i], 0, __ATOMIC_RELAXED);
 		__atomic_store_n(&vq->page->deaths[i], 0, __ATOMIC_RELAXED);
 	}
-	page_store(&vq->page->next_avail, 0);
-	page_store(&vq->page->used_commit, 0);
+	page_store(vq, &vq->page->next_avail, 0);
+	page_store(vq, &vq->page->used_commit, 0);
 	__atomic_store_n(&vq->page->size, size, __ATOMIC_RELEASE);
-	virtqueue_crash_point();
+	virtqueue_crash_point(vq);
 	vq->next_avail = 0;
 	vq->used_next = 0;
 }

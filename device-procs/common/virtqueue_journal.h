@@ -17,15 +17,16 @@
  * may die there (tests/restart/crash_point.c).
  */
 #ifdef BULKHEAD_CRASH_POINTS
-void virtqueue_crash_point(void);
+void virtqueue_crash_point(struct virtqueue *vq);
 #else
-static inline void virtqueue_crash_point(void)
+static inline void virtqueue_crash_point(struct virtqueue *vq)
 {
+	(void)vq;
 }
 #endif
 
 /* BULKHEAD_NO_JOURNAL: only to measure what the journal costs (tools/bench). */
-static inline void page_store(uint64_t *at, uint64_t v)
+static inline void page_store(struct virtqueue *vq, uint64_t *at, uint64_t v)
 {
 #ifndef BULKHEAD_NO_JOURNAL
 	__atomic_store_n(at, v, __ATOMIC_RELEASE);
@@ -33,13 +34,13 @@ static inline void page_store(uint64_t *at, uint64_t v)
 	(void)at;
 	(void)v;
 #endif
-	virtqueue_crash_point();
+	virtqueue_crash_point(vq);
 }
 
 static inline void journal_store(struct virtqueue *vq, uint16_t head, enum journal_state state,
 				 uint64_t rest)
 {
-	page_store(&vq->page->journal[head], (uint64_t)state << JOURNAL_STATE_SHIFT | rest);
+	page_store(vq, &vq->page->journal[head], (uint64_t)state << JOURNAL_STATE_SHIFT | rest);
 }
 
 /* Hands a head back to the driver, invisible yet; virtqueue.c, virtqueue_journal.c */

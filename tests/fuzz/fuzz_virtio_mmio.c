@@ -4,7 +4,7 @@
  *
  * Input: struct start, then per access: how (1 byte), offset (2 bytes), value (4 bytes).
  */
-#include "vmm-core/transport/virtio_mmio_regs.h"
+#include "tests/unit/virtio_mmio_registers.h"
 
 #include "tests/fuzz/fuzz.h"
 
@@ -122,7 +122,7 @@ static void do_write(struct virtio_state *regs, uint64_t offset, unsigned size, 
 	bool is_register = size == 4 && offset % 4 == 0 && offset < VIRTIO_MMIO_CONFIG;
 
 	old = *regs;
-	action = virtio_mmio_regs_write(regs, offset, size, value);
+	action = virtio_state_write(regs, &virtio_mmio_map, offset, size, value);
 	fuzz_check(regs->n_ignored == old.n_ignored || regs->n_ignored == old.n_ignored + 1);
 	check_change(&old, regs, offset, action);
 	if (!is_register)
@@ -141,7 +141,7 @@ static void do_write(struct virtio_state *regs, uint64_t offset, unsigned size, 
 
 static void do_read(const struct virtio_state *regs, uint64_t offset, unsigned size)
 {
-	uint32_t v = virtio_mmio_regs_read(regs, offset, size);
+	uint32_t v = virtio_state_read(regs, &virtio_mmio_map, offset, size);
 
 	if (size != 4 || offset % 4 != 0 || offset >= VIRTIO_MMIO_CONFIG)
 		fuzz_check(v == 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 
-#include "vmm-core/machine/cpuid.h"
+#include "vmm-core/boot/cpuid.h"
 
 static void add(struct cpuid_table *t, struct kvm_cpuid_entry2 e)
 {

@@ -62,7 +62,7 @@ Test(uid_block, two_processes_do_not_share_one)
 	}
 	cr_assert_eq(read(ready[0], &byte, 1), 1);
 	cr_assert_eq(uid_block_claim(path, &root_range, &block, &f), 0);
-	cr_assert_eq(uid_block_core(&block), 0x70000040);
+	cr_assert_eq(uid_block_core(&block), UID_BLOCK_FIRST + UID_BLOCK_SIZE);
 	cr_assert_eq(kill(pid, SIGKILL), 0);
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
 	cr_assert_eq(uid_block_claim(path, &root_range, &again, &f), 0);
@@ -82,7 +82,7 @@ Test(uid_block, a_copy_of_the_fd_keeps_it)
 	copy = fcntl(block.fd, F_DUPFD_CLOEXEC, 3);
 	uid_block_release(&block);
 	cr_assert_eq(uid_block_claim(path, &root_range, &other, &f), 0);
-	cr_assert_eq(uid_block_core(&other), 0x70000040);
+	cr_assert_eq(uid_block_core(&other), UID_BLOCK_FIRST + UID_BLOCK_SIZE);
 	uid_block_release(&other);
 	(void)close(copy);
 }
@@ -96,7 +96,7 @@ Test(uid_block, a_full_range_is_refused)
 	cr_assert_eq(uid_block_claim(path, &range, &a, &f), 0);
 	cr_assert_eq(uid_block_core(&a), 1);
 	cr_assert_eq(uid_block_claim(path, &range, &b, &f), 0);
-	cr_assert_eq(uid_block_core(&b), 65);
+	cr_assert_eq(uid_block_core(&b), 1 + UID_BLOCK_SIZE);
 	cr_assert_eq(uid_block_claim(path, &range, &c, &f), FAILED);
 	cr_assert_not_null(strstr(f.text, "in use"));
 	uid_block_release(&a);

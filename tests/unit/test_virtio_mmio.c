@@ -2,7 +2,7 @@
 /* virtio_mmio: the pure registers alone, then the whole with a scripted device process. */
 #include "fake_device.h"
 #include "vmm-core/transport/virtio_mmio.h"
-#include "vmm-core/transport/virtio_mmio_regs.h"
+#include "virtio_mmio_registers.h"
 
 #define ACK VIRTIO_STATUS_ACKNOWLEDGE
 #define DRIVER (ACK | VIRTIO_STATUS_DRIVER)
@@ -29,12 +29,12 @@ static struct virtio_state make_regs(void)
 
 static uint32_t get(struct virtio_state *r, uint32_t offset)
 {
-	return virtio_mmio_regs_read(r, offset, 4);
+	return virtio_state_read(r, &virtio_mmio_map, offset, 4);
 }
 
 static enum virtio_action put(struct virtio_state *r, uint32_t offset, uint32_t value)
 {
-	return virtio_mmio_regs_write(r, offset, 4, value);
+	return virtio_state_write(r, &virtio_mmio_map, offset, 4, value);
 }
 
 /* A write that must have no effect: it is counted, and the registers stay as they were. */
@@ -103,7 +103,7 @@ Test(regs, constants_read_as_the_spec_says)
 	cr_assert_eq(get(&r, 0x000), 0x74726976);
 	cr_assert_eq(get(&r, 0x004), 2);
 	cr_assert_eq(get(&r, 0x008), 2);
-	cr_assert_eq(get(&r, 0x00c), VIRTIO_MMIO_VENDOR);
+	cr_assert_eq(get(&r, 0x00c), 0x44484b42);
 	for (uint32_t sel = 0; sel < 3; sel++) {
 		put(&r, VIRTIO_MMIO_SHM_SEL, sel);
 		for (uint32_t at = 0x0b0; at <= 0x0bc; at += 4)
@@ -153,15 +153,15 @@ Test(regs, only_aligned_32_bit_accesses_count)
 
 			if (sizes[i] == 4 && at % 4 == 0)
 				continue;
-			cr_assert_eq(virtio_mmio_regs_read(&r, at, sizes[i]), 0);
-			cr_assert_eq(virtio_mmio_regs_write(&r, at, sizes[i], 0),
+			cr_assert_eq(virtio_state_read(&r, &virtio_mmio_map, at, sizes[i]), 0);
+			cr_assert_eq(virtio_state_write(&r, &virtio_mmio_map, at, sizes[i], 0),
 				     VIRTIO_NOTHING);
 			before.n_ignored++;
 			cr_assert_eq(memcmp(&before, &r, sizeof(r)), 0);
 		}
 	}
-	cr_assert_eq(virtio_mmio_regs_read(&r, 0x100, 4), 0);
-	cr_assert_eq(virtio_mmio_regs_read(&r, UINT64_MAX - 3, 4), 0);
+	cr_assert_eq(virtio_state_read(&r, &virtio_mmio_map, 0x100, 4), 0);
+	cr_assert_eq(virtio_state_read(&r, &virtio_mmio_map, UINT64_MAX - 3, 4), 0);
 }
 
 Test(regs, read_only_registers_ignore_writes)

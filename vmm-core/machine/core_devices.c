@@ -11,7 +11,6 @@
 #include "vmm-core/machine/core.h"
 #include "vmm-core/machine/layout.h"
 #include "vmm-core/transport/virtio_mmio.h"
-#include "vmm-core/transport/virtio_mmio_regs.h"
 
 static uint32_t core_slot_number(const struct core_slot *slot)
 {
@@ -192,7 +191,7 @@ static int core_slot_wire_mmio(struct core_slot *slot, uint32_t n_queues)
 	for (uint32_t i = 0; i < n_queues && r == 0; i++) {
 		slot->fds.call[i] = slot->fds.config;
 		r = machine_connect_notify(machine, slot->fds.kick[i],
-					   base + VIRTIO_MMIO_QUEUE_NOTIFY, i);
+					   base + VIRTIO_MMIO_NOTIFY, i);
 	}
 	if (r < 0)
 		core_fail(slot->core, "%s: %s", core_slot_id(slot), machine->error);
@@ -228,7 +227,7 @@ static void core_slot_wire(struct core_slot *slot)
 /* A slot without a device says so (VIRTIO 1.2 §4.2.2.1): device id 0, everything else reads 0. */
 static uint64_t core_absent_read(void *ctx, uint64_t offset, unsigned size)
 {
-	static const uint32_t identity[] = { 0x74726976 /* "virt" */, 2 /* version */, 0, 0 };
+	static const uint32_t identity[] = { VIRTIO_MMIO_MAGIC, VIRTIO_MMIO_MODERN, 0, 0 };
 
 	(void)ctx;
 	if (size == 4 && offset % 4 == 0 && offset / 4 < ARRAY_LEN(identity))

@@ -11,7 +11,7 @@
 #include "ipc/guest_memory.h"
 #include "ipc/message.h"
 #include "vmm-core/boot/boot.h"
-#include "vmm-core/machine/cpuid.h"
+#include "vmm-core/boot/cpuid.h"
 #include "vmm-core/machine/io_bus.h"
 #include "vmm-core/machine/vcpu.h"
 

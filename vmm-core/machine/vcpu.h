@@ -15,7 +15,7 @@
 #include "ipc/vm_config.h"
 #include "vmm-core/machine/io_bus.h"
 #include "vmm-core/machine/machine_request.h"
-#include "vmm-core/machine/vcpu_state.h"
+#include "vmm-core/boot/vcpu_state.h"
 
 #define VCPU_CRASH_TEXT_MAX 128u
 

@@ -7,10 +7,8 @@
 
 #include <pthread.h>
 
-#include "vmm-core/transport/pci_config.h"
-#include "vmm-core/transport/pci_msix.h"
+#include "vmm-core/transport/pci_regs.h"
 #include "vmm-core/transport/pci_root.h"
-#include "vmm-core/transport/virtio_pci_regs.h"
 
 /* In the configuration registers of a virtio device (virtio_pci.c has the table) */
 #define VIRTIO_PCI_MSIX_CONTROL 0x40u /* the upper half of this word */
@@ -18,6 +16,8 @@
 #define VIRTIO_PCI_MSIX_FUNCTION_MASK 0x40000000u
 #define VIRTIO_PCI_CFG_CAPABILITY 0x98u /* §4.1.4.9: bar, offset, length, data */
 #define VIRTIO_PCI_CFG_DATA (VIRTIO_PCI_CFG_CAPABILITY + 16u)
+
+#define VIRTIO_PCI_NO_VECTOR 0xffffu
 
 #define PCI_SOURCES_MAX MSIX_VECTORS_MAX /* of interrupts: the queues, then the configuration */
 

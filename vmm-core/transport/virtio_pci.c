@@ -19,6 +19,12 @@
 #define MSIX_TABLE_AT 0x4000u
 #define MSIX_PENDING_AT 0x5000u
 
+/* Fields of the common configuration (§4.1.4.3) that are not the state's */
+#define CONFIG_MSIX_VECTOR 0x10u
+#define CONFIG_GENERATION 0x15u
+#define QUEUE_MSIX_VECTOR 0x1au
+#define COMMON_SIZE 0x38u
+
 /* One word per queue: KVM tells them apart by their addresses alone. */
 #define NOTIFY_STEP 4u
 #define PENDING_SIZE ((MSIX_VECTORS_MAX + 63u) / 64u * 8u)
@@ -41,7 +47,7 @@ static const struct pci_register registers[] = {
 	  VIRTIO_PCI_MSIX_ENABLE | VIRTIO_PCI_MSIX_FUNCTION_MASK },
 	{ VIRTIO_PCI_MSIX_CONTROL + 4, MSIX_TABLE_AT, 0 },
 	{ VIRTIO_PCI_MSIX_CONTROL + 8, MSIX_PENDING_AT, 0 },
-	CAP(0x50, 0x60, 16, 1, COMMON_AT, VIRTIO_PCI_COMMON_SIZE),
+	CAP(0x50, 0x60, 16, 1, COMMON_AT, COMMON_SIZE),
 	CAP(0x60, 0x70, 16, 3, ISR_AT, 1),
 	CAP(0x70, 0x80, 16, 4, DEVICE_AT, DEVICE_CONFIG_SPACE_MAX),
 	CAP(0x80, VIRTIO_PCI_CFG_CAPABILITY, 20, 2, NOTIFY_AT, DEVICE_QUEUES_MAX * NOTIFY_STEP),
@@ -53,6 +59,27 @@ static const struct pci_register registers[] = {
 	{ VIRTIO_PCI_CFG_CAPABILITY + 12, 0, UINT32_MAX }, /* length */
 	{ VIRTIO_PCI_CFG_DATA, 0, UINT32_MAX },
 };
+
+/* struct virtio_pci_common_cfg; §4.1.3.1: a field is accessed by its size, 64 bits as two words */
+static const struct virtio_register common[] = {
+	{ 0x00, 4, VIRTIO_RW, VIRTIO_DEVICE_FEATURES_SEL, 0 },
+	{ 0x04, 4, VIRTIO_R, VIRTIO_DEVICE_FEATURES, 0 },
+	{ 0x08, 4, VIRTIO_RW, VIRTIO_DRIVER_FEATURES_SEL, 0 },
+	{ 0x0c, 4, VIRTIO_RW, VIRTIO_DRIVER_FEATURES, 0 },
+	{ 0x12, 2, VIRTIO_R, VIRTIO_NUM_QUEUES, 0 },
+	{ 0x14, 1, VIRTIO_RW, VIRTIO_STATUS, 0 },
+	{ 0x16, 2, VIRTIO_RW, VIRTIO_QUEUE_SEL, 0 },
+	{ 0x18, 2, VIRTIO_RW, VIRTIO_QUEUE_SIZE, 0 },
+	{ 0x1c, 2, VIRTIO_RW, VIRTIO_QUEUE_ENABLE, 0 },
+	{ 0x1e, 2, VIRTIO_R, VIRTIO_QUEUE_NUMBER, 0 }, /* times the multiplier: where to notify */
+	{ 0x20, 4, VIRTIO_RW, VIRTIO_QUEUE_DESC_LOW, 0 },
+	{ 0x24, 4, VIRTIO_RW, VIRTIO_QUEUE_DESC_HIGH, 0 },
+	{ 0x28, 4, VIRTIO_RW, VIRTIO_QUEUE_DRIVER_LOW, 0 },
+	{ 0x2c, 4, VIRTIO_RW, VIRTIO_QUEUE_DRIVER_HIGH, 0 },
+	{ 0x30, 4, VIRTIO_RW, VIRTIO_QUEUE_DEVICE_LOW, 0 },
+	{ 0x34, 4, VIRTIO_RW, VIRTIO_QUEUE_DEVICE_HIGH, 0 },
+};
+static const struct virtio_map common_map = { common, ARRAY_LEN(common) };
 
 /* PCI Code and ID Assignment 1.11 */
 static uint32_t class_of(uint32_t type)
@@ -104,18 +131,51 @@ static void unlock(struct pci_function *f)
 	(void)pthread_mutex_unlock(&f->root->lock);
 }
 
+/* The interrupt source whose vector a field is, or -1; of no queue: PCI_SOURCES_MAX */
+static int source_of(const struct virtio_state *state, uint32_t offset, unsigned size)
+{
+	if (size == 2 && offset == CONFIG_MSIX_VECTOR)
+		return (int)state->n_queues;
+	if (size == 2 && offset == QUEUE_MSIX_VECTOR)
+		return state->queue_sel < state->n_queues ? (int)state->queue_sel : (int)PCI_SOURCES_MAX;
+	return -1;
+}
+
+static uint64_t vector_read(struct pci_function *f, uint32_t source)
+{
+	uint64_t vector = VIRTIO_PCI_NO_VECTOR;
+
+	lock(f);
+	if (source <= f->n_queues)
+		vector = f->vectors[source];
+	unlock(f);
+	return vector;
+}
+
+/* §4.1.5.1.2.2: a vector that does not exist is not taken, which the driver reads back. */
+static void vector_write(struct pci_function *f, uint32_t source, uint64_t value)
+{
+	if (source > f->n_queues)
+		return;
+	lock(f);
+	f->vectors[source] = value < f->msix.n ? (uint16_t)value : VIRTIO_PCI_NO_VECTOR;
+	pci_interrupts_update(f);
+	unlock(f);
+}
+
 static uint64_t common_read(struct pci_function *f, uint32_t offset, unsigned size)
 {
 	struct virtio_device *dev = f->device;
 	const struct virtio_state *state;
 	uint64_t value;
+	int source;
 
-	if (offset == VIRTIO_PCI_CONFIG_GENERATION && size == 1)
+	if (offset == CONFIG_GENERATION && size == 1)
 		return device_link_config_generation(virtio_device_link(dev));
 	state = virtio_device_enter(dev);
-	lock(f);
-	value = virtio_pci_regs_read(state, f->vectors, offset, size);
-	unlock(f);
+	source = source_of(state, offset, size);
+	value = source < 0 ? virtio_state_read(state, &common_map, offset, size) :
+			     vector_read(f, (uint32_t)source);
 	virtio_device_leave(dev);
 	return value;
 }
@@ -124,13 +184,13 @@ static void common_write(struct pci_function *f, uint32_t offset, unsigned size,
 {
 	struct virtio_device *dev = f->device;
 	struct virtio_state *state = virtio_device_enter(dev);
-	enum virtio_action action;
+	int source = source_of(state, offset, size);
+	enum virtio_action action = VIRTIO_NOTHING;
 
-	lock(f);
-	action = virtio_pci_regs_write(state, f->vectors, offset, size, (uint32_t)value);
-	if (action == VIRTIO_VECTORS)
-		pci_interrupts_update(f);
-	unlock(f);
+	if (source >= 0)
+		vector_write(f, (uint32_t)source, value);
+	else
+		action = virtio_state_write(state, &common_map, offset, size, value);
 	virtio_device_act(dev, action);
 	if (action == VIRTIO_RESET) {
 		lock(f);
@@ -208,7 +268,7 @@ static const struct region {
 	uint64_t (*read)(struct pci_function *f, uint32_t offset, unsigned size);
 	void (*write)(struct pci_function *f, uint32_t offset, unsigned size, uint64_t value);
 } regions[] = {
-	{ COMMON_AT, VIRTIO_PCI_COMMON_SIZE, common_read, common_write },
+	{ COMMON_AT, COMMON_SIZE, common_read, common_write },
 	{ ISR_AT, 1, isr_read, NULL },
 	{ DEVICE_AT, DEVICE_CONFIG_SPACE_MAX, device_read, device_write },
 	{ NOTIFY_AT, DEVICE_QUEUES_MAX * NOTIFY_STEP, NULL, notify_write },

@@ -60,7 +60,7 @@ static bool is_between(const struct virtio_state *state, uint32_t has, uint32_t 
 	return (state->status & has) == has && (state->status & has_not) == 0;
 }
 
-const struct virtio_queue *virtio_state_queue(const struct virtio_state *state)
+static const struct virtio_queue *selected_queue(const struct virtio_state *state)
 {
 	return state->queue_sel < state->n_queues ? &state->queues[state->queue_sel] : NULL;
 }
@@ -129,16 +129,6 @@ static void set_half(uint64_t *v, uint32_t sel, uint32_t half)
 			(*v & UINT64_C(0xffffffff)) | (uint64_t)half << 32;
 }
 
-uint32_t virtio_state_offered(const struct virtio_state *state)
-{
-	return half_of(state->features, state->device_features_sel);
-}
-
-uint32_t virtio_state_accepted(const struct virtio_state *state)
-{
-	return half_of(state->driver_features, state->driver_features_sel);
-}
-
 /* §6.2: a driver that knows nothing of an IOMMU would give the device addresses that it lacks. */
 static bool are_features_acceptable(const struct virtio_state *state)
 {
@@ -154,7 +144,7 @@ static bool are_features_acceptable(const struct virtio_state *state)
  * only that reset is left. §2.2.2: FEATURES_OK is the device's to refuse, and the driver reads
  * back whether it stuck.
  */
-enum virtio_action virtio_state_write_status(struct virtio_state *state, uint32_t value)
+static enum virtio_action write_status(struct virtio_state *state, uint32_t value)
 {
 	uint32_t had = state->status & ~VIRTIO_STATUS_NEEDS_RESET;
 
@@ -179,7 +169,7 @@ enum virtio_action virtio_state_write_status(struct virtio_state *state, uint32_
 								 VIRTIO_NOTHING;
 }
 
-bool virtio_state_write_features(struct virtio_state *state, uint32_t value)
+static bool write_driver_features(struct virtio_state *state, uint32_t value)
 {
 	if (!is_between(state, VIRTIO_STATUS_DRIVER, VIRTIO_STATUS_FEATURES_OK))
 		return false;
@@ -190,7 +180,7 @@ bool virtio_state_write_features(struct virtio_state *state, uint32_t value)
 	return true;
 }
 
-bool virtio_state_write_queue_size(struct virtio_state *state, uint32_t value)
+static bool write_queue_size(struct virtio_state *state, uint32_t value)
 {
 	struct virtio_queue *q = writable_queue(state, false);
 
@@ -201,7 +191,7 @@ bool virtio_state_write_queue_size(struct virtio_state *state, uint32_t value)
 }
 
 /* A queue that cannot work stays not ready, which the driver can read back. */
-bool virtio_state_write_queue_ready(struct virtio_state *state, uint32_t value)
+static bool write_queue_ready(struct virtio_state *state, uint32_t value)
 {
 	struct virtio_queue *q = writable_queue(state, true);
 
@@ -213,13 +203,151 @@ bool virtio_state_write_queue_ready(struct virtio_state *state, uint32_t value)
 	return true;
 }
 
-bool virtio_state_write_queue_address(struct virtio_state *state, uint32_t address, uint32_t half,
-				      uint32_t value)
+/* VIRTIO 1.2 §4.1.4.3.2: the driver does not write 0. */
+static bool write_queue_enable(struct virtio_state *state, uint32_t value)
+{
+	const struct virtio_queue *q = selected_queue(state);
+
+	if (q == NULL || value != 1)
+		return false;
+	if (q->size == 0 && !write_queue_size(state, state->queue_size_max))
+		return false;
+	return write_queue_ready(state, value);
+}
+
+/* Which of a queue's addresses, and which half of it, a field is. */
+static uint64_t *address_of(struct virtio_queue *q, enum virtio_field field, uint32_t *ret_half)
+{
+	uint32_t i = (uint32_t)field - VIRTIO_QUEUE_DESC_LOW;
+
+	*ret_half = i % 2;
+	return i < 2 ? &q->desc : i < 4 ? &q->avail : &q->used;
+}
+
+static bool write_queue_address(struct virtio_state *state, enum virtio_field field, uint32_t value)
 {
 	struct virtio_queue *q = writable_queue(state, false);
+	uint64_t *address;
+	uint32_t half;
 
 	if (q == NULL)
 		return false;
-	set_half(address == 0 ? &q->desc : address == 1 ? &q->avail : &q->used, half, value);
+	address = address_of(q, field, &half);
+	set_half(address, half, value);
 	return true;
+}
+
+static uint32_t read_queue_field(const struct virtio_state *state, enum virtio_field field)
+{
+	const struct virtio_queue *q = selected_queue(state);
+	struct virtio_queue copy;
+	uint64_t *address;
+	uint32_t half;
+
+	if (q == NULL)
+		return 0;
+	switch ((int)field) {
+	case VIRTIO_QUEUE_SIZE_MAX:
+		return state->queue_size_max;
+	case VIRTIO_QUEUE_SIZE:
+		return q->size != 0 ? q->size : state->queue_size_max;
+	case VIRTIO_QUEUE_READY:
+	case VIRTIO_QUEUE_ENABLE:
+		return q->ready;
+	case VIRTIO_QUEUE_NUMBER:
+		return state->queue_sel;
+	default:
+		copy = *q;
+		address = address_of(&copy, field, &half);
+		return half_of(*address, half);
+	}
+}
+
+static uint32_t read_field(const struct virtio_state *state, enum virtio_field field)
+{
+	switch ((int)field) {
+	case VIRTIO_DEVICE_ID:
+		return state->device_id;
+	case VIRTIO_STATUS:
+		return state->status;
+	case VIRTIO_DEVICE_FEATURES_SEL:
+		return state->device_features_sel;
+	case VIRTIO_DEVICE_FEATURES:
+		return half_of(state->features, state->device_features_sel);
+	case VIRTIO_DRIVER_FEATURES_SEL:
+		return state->driver_features_sel;
+	case VIRTIO_DRIVER_FEATURES:
+		return half_of(state->driver_features, state->driver_features_sel);
+	case VIRTIO_NUM_QUEUES:
+		return state->n_queues;
+	case VIRTIO_QUEUE_SEL:
+		return state->queue_sel;
+	default:
+		return read_queue_field(state, field);
+	}
+}
+
+/* What changes nothing outside. Return: false when the write had no effect. */
+static bool write_field(struct virtio_state *state, enum virtio_field field, uint32_t value)
+{
+	switch ((int)field) {
+	case VIRTIO_DEVICE_FEATURES_SEL:
+		state->device_features_sel = value;
+		return true;
+	case VIRTIO_DRIVER_FEATURES_SEL:
+		state->driver_features_sel = value;
+		return true;
+	case VIRTIO_QUEUE_SEL:
+		state->queue_sel = value;
+		return true;
+	case VIRTIO_CONSTANT:
+		return true; /* a selector that selects among nothing */
+	case VIRTIO_DRIVER_FEATURES:
+		return write_driver_features(state, value);
+	case VIRTIO_QUEUE_SIZE:
+		return write_queue_size(state, value);
+	case VIRTIO_QUEUE_READY:
+		return write_queue_ready(state, value);
+	case VIRTIO_QUEUE_ENABLE:
+		return write_queue_enable(state, value);
+	default:
+		return write_queue_address(state, field, value);
+	}
+}
+
+/* The row that allows this very access, or NULL. */
+static const struct virtio_register *row_of(const struct virtio_map *map, uint64_t offset,
+					    unsigned size, uint32_t access)
+{
+	for (uint32_t i = 0; i < map->n; i++) {
+		const struct virtio_register *r = &map->rows[i];
+
+		if (r->offset == offset && r->size == size && (r->access & access))
+			return r;
+	}
+	return NULL;
+}
+
+uint32_t virtio_state_read(const struct virtio_state *state, const struct virtio_map *map,
+			   uint64_t offset, unsigned size)
+{
+	const struct virtio_register *r = row_of(map, offset, size, VIRTIO_R);
+
+	if (r == NULL)
+		return 0;
+	return r->field == VIRTIO_CONSTANT ? r->value : read_field(state, r->field);
+}
+
+enum virtio_action virtio_state_write(struct virtio_state *state, const struct virtio_map *map,
+				      uint64_t offset, unsigned size, uint64_t value)
+{
+	const struct virtio_register *r = row_of(map, offset, size, VIRTIO_W);
+
+	if (r != NULL && r->field == VIRTIO_STATUS)
+		return write_status(state, (uint32_t)value);
+	if (r != NULL && r->field == VIRTIO_INTERRUPT_ACK)
+		return VIRTIO_ACKNOWLEDGE;
+	if (r == NULL || !write_field(state, r->field, (uint32_t)value))
+		state->n_ignored++;
+	return VIRTIO_NOTHING;
 }

@@ -23,12 +23,54 @@
 #define VIRTIO_STATUS_NEEDS_RESET 0x40u
 #define VIRTIO_STATUS_FAILED 0x80u
 
+/* What a register of either transport stands for. */
+enum virtio_field {
+	VIRTIO_CONSTANT, /* the row's value */
+	VIRTIO_DEVICE_ID,
+	VIRTIO_STATUS,
+	VIRTIO_INTERRUPT_ACK,
+	VIRTIO_DEVICE_FEATURES_SEL,
+	VIRTIO_DEVICE_FEATURES,
+	VIRTIO_DRIVER_FEATURES_SEL,
+	VIRTIO_DRIVER_FEATURES,
+	VIRTIO_NUM_QUEUES,
+	VIRTIO_QUEUE_SEL, /* of the selected queue: */
+	VIRTIO_QUEUE_SIZE_MAX,
+	VIRTIO_QUEUE_SIZE, /* until the driver chose one, the maximum */
+	VIRTIO_QUEUE_READY,
+	VIRTIO_QUEUE_ENABLE, /* the same, but that it cannot be taken back */
+	VIRTIO_QUEUE_NUMBER,
+	VIRTIO_QUEUE_DESC_LOW,
+	VIRTIO_QUEUE_DESC_HIGH,
+	VIRTIO_QUEUE_DRIVER_LOW,
+	VIRTIO_QUEUE_DRIVER_HIGH,
+	VIRTIO_QUEUE_DEVICE_LOW,
+	VIRTIO_QUEUE_DEVICE_HIGH,
+};
+
+#define VIRTIO_R 0x1u
+#define VIRTIO_W 0x2u
+#define VIRTIO_RW (VIRTIO_R | VIRTIO_W)
+
+/* A row of a transport's register map. */
+struct virtio_register {
+	uint16_t offset;
+	uint8_t size; /* no other width counts */
+	uint8_t access; /* VIRTIO_R, VIRTIO_W */
+	enum virtio_field field;
+	uint32_t value; /* VIRTIO_CONSTANT */
+};
+
+struct virtio_map {
+	const struct virtio_register *rows;
+	uint32_t n;
+};
+
 enum virtio_action {
 	VIRTIO_NOTHING,
 	VIRTIO_ACTIVATE, /* DRIVER_OK was set; on failure call virtio_state_fail() */
 	VIRTIO_RESET, /* the driver asks for it; then call virtio_state_reset() */
-	VIRTIO_ACKNOWLEDGE, /* mmio: the written bits of the interrupt status */
-	VIRTIO_VECTORS, /* pci: which MSI-X vector a queue or the config space uses */
+	VIRTIO_ACKNOWLEDGE, /* the written bits of the interrupt status */
 };
 
 struct virtio_queue {
@@ -71,23 +113,10 @@ void virtio_state_reset(struct virtio_state *state);
  */
 bool virtio_state_fail(struct virtio_state *state);
 
-/* The half of the offered, or of the driver's, features that its selector means. */
-uint32_t virtio_state_offered(const struct virtio_state *state);
-uint32_t virtio_state_accepted(const struct virtio_state *state);
+/** virtio_state_read() - 0 where the map has nothing to read */
+uint32_t virtio_state_read(const struct virtio_state *state, const struct virtio_map *map,
+			   uint64_t offset, unsigned size);
 
-/** virtio_state_queue() - the selected queue; NULL when there is none of that number */
-const struct virtio_queue *virtio_state_queue(const struct virtio_state *state);
-
-/** virtio_state_write_status() - the driver's write; Return: ACTIVATE, RESET or NOTHING */
-enum virtio_action virtio_state_write_status(struct virtio_state *state, uint32_t value);
-
-/*
- * The other writes return false when they had no effect. Of 64-bit values each half is written
- * by itself; @half is 0 or 1.
- */
-bool virtio_state_write_features(struct virtio_state *state, uint32_t value);
-bool virtio_state_write_queue_size(struct virtio_state *state, uint32_t value);
-bool virtio_state_write_queue_ready(struct virtio_state *state, uint32_t value);
-/** @address: of the selected queue: 0 Desc, 1 Driver, 2 Device */
-bool virtio_state_write_queue_address(struct virtio_state *state, uint32_t address, uint32_t half,
-				      uint32_t value);
+/** virtio_state_write() - Return: what the owner has to do */
+enum virtio_action virtio_state_write(struct virtio_state *state, const struct virtio_map *map,
+				      uint64_t offset, unsigned size, uint64_t value);

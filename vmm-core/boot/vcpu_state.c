@@ -3,7 +3,7 @@
  * Process: bulkhead-core, event-loop thread, while the vCPU is stopped. What is read back from a
  * vCPU here was read before the guest ran, so nothing in this file is hostile.
  */
-#include "vmm-core/machine/vcpu_state.h"
+#include "vmm-core/boot/vcpu_state.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  *
  * Process: bulkhead-core, before any vCPU runs.
  */
-#include "vmm-core/machine/cpuid.h"
+#include "vmm-core/boot/cpuid.h"
 
 #include <string.h>
 

@@ -1,17 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The register map of virtio-mmio version 2 (VIRTIO 1.2 §4.2.2) on a struct virtio_state; pure.
- *
- * Every offset and value is the guest's and hostile.
- */
+/* Register offsets of virtio-mmio as the specification has them (VIRTIO 1.2 table 4.1). */
 #pragma once
 
-#include "vmm-core/transport/virtio_state.h"
-
-#define VIRTIO_MMIO_CONFIG 0x100u /* device config space starts here */
-#define VIRTIO_MMIO_VENDOR 0x44484b42u /* "BKHD" */
-
-/* Register offsets, VIRTIO 1.2 table 4.1. */
 enum virtio_mmio_reg {
 	VIRTIO_MMIO_MAGIC_VALUE = 0x000,
 	VIRTIO_MMIO_VERSION = 0x004,
@@ -43,14 +33,3 @@ enum virtio_mmio_reg {
 	VIRTIO_MMIO_QUEUE_RESET = 0x0c0,
 	VIRTIO_MMIO_CONFIG_GENERATION = 0x0fc,
 };
-
-/**
- * virtio_mmio_regs_read() - a register below VIRTIO_MMIO_CONFIG; anything unknown reads as 0
- *
- * INTERRUPT_STATUS and CONFIG_GENERATION are the owner's and read as 0 here.
- */
-uint32_t virtio_mmio_regs_read(const struct virtio_state *state, uint64_t offset, unsigned size);
-
-/** virtio_mmio_regs_write() - the same for a write; Return: what the owner has to do */
-enum virtio_action virtio_mmio_regs_write(struct virtio_state *state, uint64_t offset,
-					  unsigned size, uint64_t value);
