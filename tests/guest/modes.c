@@ -230,6 +230,7 @@ const struct mode modes[] = {
 	{ "stamp", mode_stamp },
 	{ "smp", mode_smp },
 	{ "conformance", conformance_run },
+	{ "iommu", iommu_run },
 	{ "drive", mode_drive },
 	{ "hostile", hostile_run },
 	{ "bench", bench_blk_run },

@@ -88,6 +88,7 @@ static void pci_probe(unsigned slot)
 		return;
 	found.device_id = id >> 16 >= DEVICE_MODERN ? (id >> 16) - DEVICE_MODERN
 						    : pci_read32(slot, 0x2c) >> 16;
+	found.function = slot << 3;
 	found.gsi = pci_read8(slot, 0x3c);
 	pci_write32(slot, 0x04, pci_read32(slot, 0x04) | COMMAND_MEMORY_MASTER);
 	cap = pci_read8(slot, 0x34) & 0xfc;
