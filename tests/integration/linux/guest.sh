@@ -51,6 +51,20 @@ boot)
 	say "queues $(find /sys/block/vdb/mq/* -maxdepth 0 | wc -l)"
 	verify 3m "$cpus" && say "verified"
 	;;
+iommu)
+	say "iommus $(echo $(ls /sys/class/iommu))"
+	say "endpoints $(echo $(ls /sys/class/iommu/*/devices))"
+	for device in /sys/bus/pci/devices/*; do
+		[ -e "$device/iommu_group" ] &&
+			say "group of $(basename "$device") $(ls "$device/iommu_group/devices" | wc -l)" \
+				"$(cat "$device/iommu_group/type")"
+	done
+	say "time $(cat /proc/uptime)"
+	verify 1m "$cpus" && say "verified"
+	say "time $(cat /proc/uptime)"
+	say "random $(dd if=/dev/hwrng bs=64 count=4 2>/dev/null | wc -c)"
+	say "faults $(dmesg | grep -c -i 'fault from EP')"
+	;;
 discard)
 	in_tools blkdiscard -o $((1 << 20)) -l $((1 << 20)) /dev/vdb && say "discarded"
 	in_tools blkdiscard -z -o $((3 << 20)) -l $((1 << 20)) /dev/vdb && say "zeroed"
