@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 
+from iommu_rows import BlkMapped, IommuMap
 from stats import percentile
 from vmm import Guest, Run
 
@@ -112,13 +113,13 @@ class Blk(Row):
         where = "everything on one CPU" if packed else "vCPU and device on two CPUs"
         self.title = f"blk {op} {block // 1024} KiB, depth {depth}, {source}, {where}"
 
-    def sample(self, vmm):
+    def sample(self, vmm, iommu=False):
         if self.direct and vmm.name.startswith("firecracker"):
             return None  # it has no O_DIRECT
         cmdline = (f"probe=bench op={self.op} depth={self.depth} block={self.block} warm=1 "
                    f"seconds={self.options.seconds} span={self.options.disk_mib} "
-                   f"tsc_khz={tsc_khz()}")
-        guest = Guest(self.options.probe, cmdline, self.options.disk, self.direct)
+                   f"tsc_khz={tsc_khz()}" + (" mapped" if iommu else ""))
+        guest = Guest(self.options.probe, cmdline, self.options.disk, self.direct, iommu=iommu)
         with Run(vmm, guest) as run:
             run.wait_for("bench: ready")
             run.pin(VCPU_CPU, VCPU_CPU if self.packed else DEVICE_CPU)
@@ -176,4 +177,7 @@ def all_rows(options):
     for depth in (1, 32):
         rows.append(Blk(options, f"blk-direct-randread-{depth}", "randread", depth, 4 * k,
                         direct=True))
+    rows.append(IommuMap(options, tsc_khz))
+    rows += [BlkMapped(row) for row in rows
+             if row.name in ("blk-randread-1", "blk-randread-32", "blk-randwrite-32")]
     return rows

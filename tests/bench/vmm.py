@@ -26,9 +26,11 @@ F_OFD_SETLK = 37
 class Guest:
     """What to run: probe, its command line, its disk."""
 
-    def __init__(self, probe, cmdline, disk=None, direct=False, cpus=1, memory_mib=128):
+    def __init__(self, probe, cmdline, disk=None, direct=False, cpus=1, memory_mib=128,
+                 iommu=False):
         self.probe, self.cmdline, self.disk = probe, cmdline, disk
         self.direct, self.cpus, self.memory_mib = direct, cpus, memory_mib
+        self.iommu = iommu  # Bulkhead only
 
 
 class Vmm:
@@ -55,7 +57,8 @@ class Bulkhead(Vmm):
                 "--cpus", f"boot={guest.cpus}", "--memory", f"size={guest.memory_mib}M",
                 "--serial", "tty", "--run-dir", os.path.join(folder, "run")]
         if guest.disk:
-            argv += ["--disk", f"path={guest.disk}" + (",direct=on" if guest.direct else "")]
+            argv += ["--disk", f"path={guest.disk}" + (",direct=on" if guest.direct else "")
+                     + (",iommu=on" if guest.iommu else "")]
         return argv
 
 

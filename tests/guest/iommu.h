@@ -110,5 +110,8 @@ void iommu_add_event(uint16_t i, uint32_t len);
 /* The next fault, or NULL after @timeout_ms */
 const struct iommu_fault *iommu_wait_fault(uint64_t timeout_ms);
 
+/* @dev in a domain in which all that memory_alloc() gives out is mapped to itself */
+bool iommu_map_arena(const struct vdev *dev);
+
 void iommu_requests_cases(void);
 void iommu_access_cases(void);

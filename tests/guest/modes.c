@@ -231,6 +231,7 @@ const struct mode modes[] = {
 	{ "smp", mode_smp },
 	{ "conformance", conformance_run },
 	{ "iommu", iommu_run },
+	{ "bench-iommu", bench_iommu_run },
 	{ "drive", mode_drive },
 	{ "hostile", hostile_run },
 	{ "bench", bench_blk_run },
