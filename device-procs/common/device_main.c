@@ -7,6 +7,7 @@
  */
 #include <event2/event.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,9 +15,10 @@
 #include "device-procs/common/device_internal.h"
 #include "ipc/clock.h"
 #include "ipc/log.h"
+#include "ipc/resident.h"
 
 #define START_DEADLINE_MS 10000u /* the warden wrote DEVICE_START before it gave the fd away */
-#define SETUP_DEADLINE_MS 60000u /* the core may have to populate all of guest RAM first */
+#define SETUP_SOON_MS 100u /* after that this process is a standby, and may wait for long */
 
 #define RING_FEATURES                                                                             \
 	(VIRTIO_F_INDIRECT_DESC_BIT | VIRTIO_F_EVENT_IDX_BIT | VIRTIO_F_VERSION_1_BIT)
@@ -53,11 +55,10 @@ static int send_message(struct device *dev, struct message *m)
 }
 
 /* Into dev->message. */
-static int receive(struct device *dev, enum message_type type, uint32_t timeout_ms,
+static int receive(struct device *dev, enum message_type type, uint64_t deadline_ms,
 		   struct fdset *ret_fds, struct start_failure *f)
 {
-	int r = channel_receive_wait(dev->channel, clock_now_ms() + timeout_ms, &dev->message,
-				     ret_fds);
+	int r = channel_receive_wait(dev->channel, deadline_ms, &dev->message, ret_fds);
 
 	if (r < 0)
 		return failed(f, r, "%s: %s", message_type_name(type), strerror(-r));
@@ -75,7 +76,7 @@ static int open_device(struct device *dev, struct start_failure *f)
 {
 	const struct message_device_start *start = &dev->message.device_start;
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
-	int r = receive(dev, MESSAGE_DEVICE_START, START_DEADLINE_MS, &fds, f);
+	int r = receive(dev, MESSAGE_DEVICE_START, clock_now_ms() + START_DEADLINE_MS, &fds, f);
 
 	if (r < 0)
 		return r;
@@ -122,12 +123,22 @@ static int say_hello(struct device *dev, struct start_failure *f)
 	return r < 0 ? failed(f, r, "HELLO: %s", strerror(-r)) : 0;
 }
 
+/* A standby waits as long as the VM lives, for which it should be small. */
+static int receive_setup(struct device *dev, struct fdset *ret_fds, struct start_failure *f)
+{
+	struct pollfd p = { .fd = channel_fd(dev->channel), .events = POLLIN };
+
+	if (poll(&p, 1, SETUP_SOON_MS) == 0)
+		resident_trim();
+	return receive(dev, MESSAGE_SETUP, UINT64_MAX, ret_fds, f); /* or the channel is closed */
+}
+
 static int map_memory(struct device *dev, struct start_failure *f)
 {
 	cleanup_fdset struct fdset fds = FDSET_EMPTY, regions = FDSET_EMPTY;
 	const struct message_setup *setup = &dev->message.setup;
 	uint32_t i;
-	int r = receive(dev, MESSAGE_SETUP, SETUP_DEADLINE_MS, &fds, f);
+	int r = receive_setup(dev, &fds, f);
 
 	if (r < 0)
 		return r;

@@ -8,6 +8,9 @@
  * serial number, which needs no disk. The requests that are in flight when the time is over are
  * waited for, but not counted. With the word "mapped" the disk is behind an IOMMU in which all that
  * is used here is mapped, once, to itself.
+ *
+ * With `gaps` it does not end by itself: for each `g` on COM1 it prints the longest time between two
+ * looks at the used ring that found something since the last `g`; `q` ends it.
  */
 #include "iommu.h"
 #include "modes.h"
@@ -19,6 +22,7 @@
 #define STALL_MS 10000
 #define TSC_LOOK 64 /* looks at an empty ring between two looks at the clock */
 #define USED_EVENT_STEP 16384
+#define ASK_MS 2
 
 struct slot {
 	struct blk_header *header;
@@ -196,6 +200,36 @@ static uint64_t run_for(struct bench *b, uint64_t cycles)
 	return now - begin;
 }
 
+/* Asking COM1 is an exit and would be seen as a gap of its own if it were done often. */
+static void run_gaps(struct bench *b, uint64_t khz)
+{
+	uint64_t last = cpu_tsc(), next_ask = last, gap = 0;
+	int c = 0;
+
+	while (c != 'q') {
+		uint64_t now = cpu_tsc();
+
+		if (turn(b, true) != 0) {
+			now = cpu_tsc();
+			gap = now - last > gap ? now - last : gap;
+			last = now;
+			if (now < next_ask)
+				continue;
+			c = console_get();
+			next_ask = now + khz * ASK_MS;
+			if (c == 'g') {
+				print("bench: gap cycles=%lu ios=%lu errors=%lu\n", gap, b->ios,
+				      b->errors);
+				gap = 0;
+			}
+			last += cpu_tsc() - now; /* our own time is not a gap */
+		} else if (now - last > khz * STALL_MS) {
+			stalled(b);
+		}
+		cpu_pause();
+	}
+}
+
 static bool setup(struct bench *b, struct vdev *dev)
 {
 	uint64_t sectors = blk_capacity(dev), span = boot_option_number("span", 64) * MIB;
@@ -274,6 +308,11 @@ void bench_blk_run(void)
 	print("bench: begin\n");
 	turn(b, true);
 	forget(b);
+	if (boot_option("gaps", NULL, 0)) {
+		run_gaps(b, khz);
+		print("bench: done errors=%lu\n", b->errors);
+		return;
+	}
 	cycles = run_for(b, boot_option_number("seconds", 2) * khz * 1000);
 	print("bench: end ios=%lu cycles=%lu p50=%lu p99=%lu kicks=%lu errors=%lu\n", b->ios, cycles,
 	      percentile(b, 50), percentile(b, 99), b->kicks, b->errors);

@@ -235,5 +235,6 @@ const struct mode modes[] = {
 	{ "drive", mode_drive },
 	{ "hostile", hostile_run },
 	{ "bench", bench_blk_run },
+	{ "verify", verify_blk_run },
 	{ 0 },
 };

@@ -16,3 +16,4 @@ void bench_iommu_run(void);
 void mode_drive(void);
 void hostile_run(void);
 void bench_blk_run(void);
+void verify_blk_run(void);

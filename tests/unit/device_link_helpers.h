@@ -51,7 +51,10 @@ fake_fn intptr_t result_of(pthread_t t)
 	return (intptr_t)r;
 }
 
-/* The link has failed, was reported once, and answers everything at once. */
+/*
+ * The link has failed and was reported once. As long as nobody says that the process has ended, a
+ * reset waits for that until its deadline, and then the device is not to be used.
+ */
 fake_fn void assert_failed(struct device_link *link, const char *reason)
 {
 	fake_loop_until(link, &up.n_failed, 1);
@@ -59,10 +62,18 @@ fake_fn void assert_failed(struct device_link *link, const char *reason)
 	cr_assert_eq(up.n_failed, 1);
 	cr_assert_neq(strstr(up.reason, reason), NULL, "\"%s\" has no \"%s\"", up.reason, reason);
 	cr_assert_eq(device_link_get_state(link), DEVICE_LINK_FAILED);
-	link->request_deadline_ms = FAKE_PATIENCE_MS * 10;
-	cr_assert_eq(activate(link), DEVICE_LINK_GONE);
-	cr_assert_eq(device_link_reset(link), DEVICE_LINK_GONE);
 	cr_assert_eq(device_link_pause(link), DEVICE_LINK_GONE);
+	if (link->is_gone) {
+		cr_assert_eq(device_link_reset(link), 0);
+		cr_assert(device_link_is_usable(link));
+		return;
+	}
+	link->request_deadline_ms = 10;
+	cr_assert(device_link_is_dying(link));
+	cr_assert_neq(device_link_is_usable(link), link->is_unfenced);
+	cr_assert_eq(device_link_reset(link), DEVICE_LINK_GONE);
+	cr_assert_not(device_link_is_usable(link));
+	cr_assert_eq(activate(link), DEVICE_LINK_GONE);
 }
 
 /* ---- pure checks ---- */

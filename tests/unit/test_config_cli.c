@@ -31,7 +31,11 @@ Test(config_cli, defaults)
 	cr_assert_eq(c.memory_size, 512ull << 20);
 	cr_assert_eq(c.serial, SERIAL_NULL);
 	cr_assert_eq(c.n_devices, 0);
-	cr_assert_eq(c.restart.max, 0);
+	cr_assert_eq(c.restart.max, 5);
+	cr_assert_eq(c.restart.window_ms, 60000);
+	cr_assert_eq(c.restart.backoff_ms, 100);
+	cr_assert_eq(c.restart.heartbeat_ms, 3000);
+	cr_assert(c.restart.standby);
 	cr_assert_null(c.run_dir);
 	vm_config_clear(&c);
 	cr_assert_eq(parse("--kernel k", true, &c, &f), 0);
@@ -48,7 +52,7 @@ Test(config_cli, everything)
 		      "--disk path=a,readonly=on,direct=on,num_queues=4,queue_size=1024,serial=S1 "
 		      "path=b --disk path=c,id=data --console off --serial file=log "
 		      "--transport mmio --name web-1 --run-dir /r "
-		      "--restart max=0,window=60s,backoff=100ms,heartbeat=0 "
+		      "--restart max=7,window=2m,backoff=50ms,heartbeat=0,standby=off "
 		      "--allow-weak-sandbox --seccomp log --log-file l -v -v",
 		      true, &c, &f);
 
@@ -73,8 +77,11 @@ Test(config_cli, everything)
 	cr_assert_str_eq(c.serial_path, "log");
 	cr_assert_str_eq(c.name, "web-1");
 	cr_assert_str_eq(c.run_dir, "/r");
-	cr_assert_eq(c.restart.window_ms, 60000);
-	cr_assert_eq(c.restart.backoff_ms, 100);
+	cr_assert_eq(c.restart.max, 7);
+	cr_assert_eq(c.restart.window_ms, 120000);
+	cr_assert_eq(c.restart.backoff_ms, 50);
+	cr_assert_eq(c.restart.heartbeat_ms, 0);
+	cr_assert_not(c.restart.standby);
 	cr_assert(c.allow_weak_sandbox && c.seccomp_log);
 	cr_assert_str_eq(c.log_file, "l");
 	cr_assert_eq(c.verbosity, 2);
@@ -141,10 +148,9 @@ Test(config_cli, refuses)
 		{ "--transport isa", "--transport isa: must be mmio or pci" },
 		{ "--seccomp off", "--seccomp off: must be true or log" },
 		{ "--name uids", "--name uids: this name is reserved" },
-		{ "--restart max=5",
-		  "--restart max=5: not supported yet, only max=0 (never restart)" },
-		{ "--restart max=0,heartbeat=3s",
-		  "--restart heartbeat: not supported yet, only heartbeat=0 (off)" },
+		{ "--restart window=0",
+		  "--restart window=0: with max above 0 a window is needed" },
+		{ "--restart max=1001", "--restart max=1001: must be 0 to 1000" },
 		{ "--restart window=60", "--restart window=60: not a duration (a number, then one "
 					 "of ms, s, m)" },
 		{ "--net tap=t", "--net: not supported yet" },

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "ipc/vm_config.h"
 #include "vmm-core/warden/uid_block.h"
 
 static char folder[64];
@@ -35,9 +36,12 @@ Test(uid_block, ids_of_one_block_differ)
 	cr_assert_eq(uid_block_claim(path, &root_range, &block, &f), 0);
 	cr_assert_eq(uid_block_core(&block), 0x70000000);
 	cr_assert_eq(uid_block_device(&block, 0, 1), 0x70000001);
-	cr_assert_eq(uid_block_device(&block, 15, 1), 0x70000010);
-	cr_assert_eq(uid_block_device(&block, 0, 2), 0x70000011, "not its predecessor's");
-	cr_assert_eq(uid_block_device(&block, 15, 3), 0x70000030);
+	cr_assert_eq(uid_block_device(&block, VM_DEVICES_MAX - 1, 1),
+		     UID_BLOCK_FIRST + VM_DEVICES_MAX);
+	cr_assert_eq(uid_block_device(&block, 0, 2), UID_BLOCK_FIRST + VM_DEVICES_MAX + 1,
+		     "not its predecessor's");
+	cr_assert_eq(uid_block_device(&block, VM_DEVICES_MAX - 1, 3),
+		     UID_BLOCK_FIRST + 3 * VM_DEVICES_MAX);
 	cr_assert_eq(uid_block_device(&block, 0, 4), 0x70000001);
 	uid_block_release(&block);
 }

@@ -28,6 +28,15 @@ struct ctl_target {
 	const char *run_dir;
 };
 
+/* PS, INFO: what the warden told. Each device, and a successor that waits. */
+#define CTL_PROCESSES_MAX (2u + 2u * VM_DEVICES_MAX)
+
+struct ctl_processes {
+	struct message_control_reply vm; /* the first frame */
+	uint32_t n;
+	struct control_process told[CTL_PROCESSES_MAX];
+};
+
 /** ctl_fail() - "bulkheadctl: …" on stderr; Return: always 1, the exit status */
 int ctl_fail(const char *fmt, ...) printf_like(1, 2);
 
@@ -38,12 +47,22 @@ int must_check ctl_connect(const struct ctl_target *target, struct channel **ret
 int must_check ctl_request(struct channel *ch, enum control_command command, const char *device);
 
 /**
+ * ctl_request_restart() - send RESTART
+ * @program: path of the program to run instead of the installed one; NULL: none
+ */
+int must_check ctl_request_restart(struct channel *ch, const char *device, const char *program,
+				   bool is_stopped);
+
+/**
  * ctl_answer() - receive one frame of the answer
  * @deadline_ms: UINT64_MAX to wait for ever
  * Return: 0; 1 after ctl_fail(), also when the warden says that the request failed.
  */
 int must_check ctl_answer(struct channel *ch, uint64_t deadline_ms,
 			  struct message_control_reply *ret);
+
+/** ctl_answer_processes() - receive a whole answer to PS or INFO; Return: 0; 1 after ctl_fail() */
+int must_check ctl_answer_processes(struct channel *ch, struct ctl_processes *ret);
 
 /** ctl_wait_close() - wait until the warden has closed its end; at most a second */
 void ctl_wait_close(struct channel *ch);
@@ -75,13 +94,13 @@ struct ctl_process {
 /**
  * ctl_proc_read() - look at all processes of an answer
  * @ps: answer to CONTROL_PS; the first process is the warden
- * @ret: n_processes entries, zeroed by the caller
+ * @ret: ps->n entries, zeroed by the caller
  *
  * For a VM of a plain user this enters the warden's user namespace, because only there its owner
  * may look at processes with subordinate ids. Call once.
  */
-void ctl_proc_read(const struct message_control_reply *ps, struct ctl_process *ret);
+void ctl_proc_read(const struct ctl_processes *ps, struct ctl_process *ret);
 void ctl_process_clear(struct ctl_process *p);
 
 void ctl_print_ps(const struct ctl_process *processes, uint32_t n, bool json);
-void ctl_print_info(const struct message_control_reply *info, bool json);
+void ctl_print_info(const struct ctl_processes *info, bool json);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "ipc/clock.h"
@@ -129,24 +130,75 @@ int ctl_connect(const struct ctl_target *target, struct channel **ret)
 	return 0;
 }
 
-int ctl_request(struct channel *ch, enum control_command command, const char *device)
+static int ctl_send(struct channel *ch, const struct message_control_request *request,
+		    const char *device, const struct fdset *fds)
 {
 	struct message m = {
-		.type = MESSAGE_CONTROL_REQUEST,
-		.seq = 1,
-		.control_request = { .protocol = PROTOCOL_VERSION, .command = command },
+		.type = MESSAGE_CONTROL_REQUEST, .seq = 1, .control_request = *request
 	};
 	int r;
 
+	m.control_request.protocol = PROTOCOL_VERSION;
 	if (strlen(device) >= sizeof(m.control_request.device))
 		return ctl_fail("%s: no such device", device);
 	(void)snprintf(m.control_request.device, sizeof(m.control_request.device), "%s", device);
-	r = channel_send(ch, &m, NULL);
+	r = channel_send(ch, &m, fds);
 	if (r == -EINVAL)
 		return ctl_fail("%s: no such device", device);
 	if (r != 0)
 		return ctl_fail("the warden does not listen: %s",
 				r < 0 ? strerror(-r) : "connection closed");
+	return 0;
+}
+
+int ctl_request(struct channel *ch, enum control_command command, const char *device)
+{
+	const struct message_control_request request = { .command = command };
+
+	return ctl_send(ch, &request, device, NULL);
+}
+
+int ctl_request_restart(struct channel *ch, const char *device, const char *program,
+			bool is_stopped)
+{
+	cleanup_fdset struct fdset fds = FDSET_EMPTY;
+	struct message_control_request request = {
+		.command = CONTROL_RESTART,
+		.has_program = program != NULL,
+		.is_stopped = is_stopped,
+	};
+	struct stat st;
+	int fd;
+
+	if (program != NULL) {
+		fd = open(program, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		if (fd < 0)
+			return ctl_fail("--binary %s: %s", program, strerror(errno));
+		if (fdset_add(&fds, fd) < 0 || fstat(fd, &st) < 0)
+			return ctl_fail("--binary %s: %s", program, strerror(errno));
+		if (!S_ISREG(st.st_mode))
+			return ctl_fail("--binary %s: not a regular file", program);
+		if (faccessat(fd, "", X_OK, AT_EMPTY_PATH | AT_EACCESS) < 0)
+			return ctl_fail("--binary %s: %s", program, strerror(errno));
+	}
+	return ctl_send(ch, &request, device, &fds);
+}
+
+int ctl_answer_processes(struct channel *ch, struct ctl_processes *ret)
+{
+	struct message_control_reply reply;
+	int r;
+
+	ret->n = 0;
+	do {
+		r = ctl_answer(ch, clock_now_ms() + CTL_ANSWER_DEADLINE_MS, &reply);
+		if (r != 0)
+			return r;
+		if (ret->n == 0)
+			ret->vm = reply;
+		for (uint32_t i = 0; i < reply.n_processes && ret->n < CTL_PROCESSES_MAX; i++)
+			ret->told[ret->n++] = reply.processes[i];
+	} while (reply.more);
 	return 0;
 }
 

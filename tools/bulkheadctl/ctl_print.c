@@ -5,6 +5,7 @@
 #include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define PS_COLUMNS 13
 #define PS_CELL_MAX 80
@@ -65,9 +66,33 @@ static void ps_fill_row(const struct ctl_process *p, ps_row row)
 		(void)snprintf(row[12], PS_CELL_MAX, "%u", p->n_fds);
 }
 
+static void ctl_format_time(uint64_t seconds, char *ret, size_t size)
+{
+	time_t t = (time_t)seconds;
+	struct tm tm;
+
+	if (gmtime_r(&t, &tm) == NULL || strftime(ret, size, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+		(void)snprintf(ret, size, "unknown");
+}
+
+static void ps_print_last_exit(const struct control_process *t)
+{
+	char when[32];
+
+	if (t->last_exit[0] == '\0')
+		return;
+	(void)printf("  last exit: %s", t->last_exit);
+	if (t->last_stall_us > 0) {
+		ctl_format_time(t->last_stall_at, when, sizeof(when));
+		(void)printf("; the guest waited %.1f ms at %s", (double)t->last_stall_us / 1e3,
+			     when);
+	}
+	(void)putchar('\n');
+}
+
 static void ps_print_table(const struct ctl_process *processes, uint32_t n)
 {
-	static ps_row rows[CONTROL_PROCESSES_MAX];
+	static ps_row rows[CTL_PROCESSES_MAX];
 	size_t widths[PS_COLUMNS];
 
 	for (size_t c = 0; c < PS_COLUMNS; c++)
@@ -87,8 +112,7 @@ static void ps_print_table(const struct ctl_process *processes, uint32_t n)
 		for (size_t c = 0; c < PS_COLUMNS; c++)
 			(void)printf("%-*s%s", c + 1 < PS_COLUMNS ? (int)widths[c] : 0, rows[i][c],
 				     c + 1 < PS_COLUMNS ? "  " : "\n");
-		if (processes[i].told->last_exit[0] != '\0')
-			(void)printf("  last exit: %s\n", processes[i].told->last_exit);
+		ps_print_last_exit(processes[i].told);
 	}
 }
 
@@ -106,6 +130,7 @@ static struct json_object *json_number_if(bool has, uint64_t v)
 static struct json_object *json_told(const struct control_process *t)
 {
 	struct json_object *o = json_object_new_object();
+	char when[32];
 
 	json_add(o, "name", json_object_new_string(t->name));
 	json_add(o, "role", json_object_new_string(t->role));
@@ -113,6 +138,11 @@ static struct json_object *json_told(const struct control_process *t)
 	json_add(o, "state", json_object_new_string(t->state));
 	json_add(o, "restarts", json_object_new_uint64(t->restarts));
 	json_add(o, "last_exit", json_object_new_string(t->last_exit));
+	if (t->last_stall_us > 0)
+		ctl_format_time(t->last_stall_at, when, sizeof(when));
+	json_add(o, "last_stall_us", json_number_if(t->last_stall_us > 0, t->last_stall_us));
+	json_add(o, "last_stall_at",
+		 t->last_stall_us > 0 ? json_object_new_string(when) : NULL);
 	return o;
 }
 
@@ -188,26 +218,31 @@ void ctl_print_ps(const struct ctl_process *processes, uint32_t n, bool json)
 	json_print(list);
 }
 
-void ctl_print_info(const struct message_control_reply *info, bool json)
+void ctl_print_info(const struct ctl_processes *info, bool json)
 {
+	const struct message_control_reply *vm = &info->vm;
 	struct json_object *o, *list;
 
 	if (!json) {
-		(void)printf("name    %s\nstate   %s\ncpus    %u\nmemory  %llu\n", info->vm_name,
-			     info->vm_state, info->n_cpus, (unsigned long long)info->memory_size);
-		for (uint32_t i = 0; i < info->n_processes; i++)
-			(void)printf("process %s %s %s\n", info->processes[i].name,
-				     info->processes[i].role, info->processes[i].state);
+		(void)printf("name    %s\nstate   %s\ncpus    %u\nmemory  %llu\n", vm->vm_name,
+			     vm->vm_state, vm->n_cpus, (unsigned long long)vm->memory_size);
+		for (uint32_t i = 0; i < info->n; i++) {
+			const struct control_process *t = &info->told[i];
+
+			(void)printf("process %s %s %s, restarts %u\n", t->name, t->role, t->state,
+				     t->restarts);
+			ps_print_last_exit(t);
+		}
 		return;
 	}
 	o = json_object_new_object();
 	list = json_object_new_array();
-	json_add(o, "name", json_object_new_string(info->vm_name));
-	json_add(o, "state", json_object_new_string(info->vm_state));
-	json_add(o, "cpus", json_object_new_uint64(info->n_cpus));
-	json_add(o, "memory", json_object_new_uint64(info->memory_size));
-	for (uint32_t i = 0; i < info->n_processes; i++)
-		(void)json_object_array_add(list, json_told(&info->processes[i]));
+	json_add(o, "name", json_object_new_string(vm->vm_name));
+	json_add(o, "state", json_object_new_string(vm->vm_state));
+	json_add(o, "cpus", json_object_new_uint64(vm->n_cpus));
+	json_add(o, "memory", json_object_new_uint64(vm->memory_size));
+	for (uint32_t i = 0; i < info->n; i++)
+		(void)json_object_array_add(list, json_told(&info->told[i]));
 	json_add(o, "processes", list);
 	json_print(o);
 }

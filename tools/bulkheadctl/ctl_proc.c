@@ -151,19 +151,19 @@ static void ctl_enter_userns(int warden)
 		(void)setns(fd, CLONE_NEWUSER);
 }
 
-void ctl_proc_read(const struct message_control_reply *ps, struct ctl_process *ret)
+void ctl_proc_read(const struct ctl_processes *ps, struct ctl_process *ret)
 {
-	int warden = ps->n_processes > 0 ? ps->processes[0].pid : 0;
+	int warden = ps->n > 0 ? ps->told[0].pid : 0;
 
 	/* Ids first: in the other namespace they would be shown as that namespace sees them. */
-	for (uint32_t i = 0; i < ps->n_processes; i++) {
-		ret[i].told = &ps->processes[i];
-		if (ps->processes[i].pid > 0)
+	for (uint32_t i = 0; i < ps->n; i++) {
+		ret[i].told = &ps->told[i];
+		if (ps->told[i].pid > 0)
 			ctl_read_status(&ret[i]);
 	}
 	if (geteuid() != 0)
 		ctl_enter_userns(warden);
-	for (uint32_t i = 0; i < ps->n_processes; i++) {
+	for (uint32_t i = 0; i < ps->n; i++) {
 		if (!ret[i].has_status)
 			continue; /* not running, or gone since the warden answered */
 		ctl_read_memory(&ret[i]);

@@ -13,6 +13,8 @@ struct ctl_options {
 	struct ctl_target target;
 	bool json;
 	bool follow; /* log -f */
+	bool is_stopped; /* restart --stopped */
+	const char *program; /* restart --binary */
 	const char *device; /* "" unless given */
 };
 
@@ -21,7 +23,11 @@ struct ctl_command {
 	int (*run)(const struct ctl_command *command, struct channel *ch,
 		   const struct ctl_options *options);
 	enum control_command request;
-	bool takes_device;
+	enum ctl_device {
+		NO_DEVICE,
+		MAY_NAME_DEVICE,
+		MUST_NAME_DEVICE,
+	} device;
 };
 
 static uint64_t ctl_deadline(void)
@@ -32,19 +38,19 @@ static uint64_t ctl_deadline(void)
 static int run_ps(const struct ctl_command *command, struct channel *ch,
 		  const struct ctl_options *options)
 {
-	struct ctl_process processes[CONTROL_PROCESSES_MAX] = { 0 };
-	struct message_control_reply reply;
+	struct ctl_process processes[CTL_PROCESSES_MAX] = { 0 };
+	struct ctl_processes told;
 	int r = ctl_request(ch, command->request, "");
 
 	if (r == 0)
-		r = ctl_answer(ch, ctl_deadline(), &reply);
+		r = ctl_answer_processes(ch, &told);
 	if (r != 0)
 		return r;
 	/* Our own connection must not be counted among the warden's fds. */
 	ctl_wait_close(ch);
-	ctl_proc_read(&reply, processes);
-	ctl_print_ps(processes, reply.n_processes, options->json);
-	for (uint32_t i = 0; i < reply.n_processes; i++)
+	ctl_proc_read(&told, processes);
+	ctl_print_ps(processes, told.n, options->json);
+	for (uint32_t i = 0; i < told.n; i++)
 		ctl_process_clear(&processes[i]);
 	return 0;
 }
@@ -52,13 +58,13 @@ static int run_ps(const struct ctl_command *command, struct channel *ch,
 static int run_info(const struct ctl_command *command, struct channel *ch,
 		    const struct ctl_options *options)
 {
-	struct message_control_reply reply;
+	struct ctl_processes told;
 	int r = ctl_request(ch, command->request, "");
 
 	if (r == 0)
-		r = ctl_answer(ch, ctl_deadline(), &reply);
+		r = ctl_answer_processes(ch, &told);
 	if (r == 0)
-		ctl_print_info(&reply, options->json);
+		ctl_print_info(&told, options->json);
 	return r;
 }
 
@@ -151,7 +157,7 @@ static int run_action(const struct ctl_command *command, struct channel *ch,
 		      const struct ctl_options *options)
 {
 	struct message_control_reply reply;
-	int r = ctl_request(ch, command->request, "");
+	int r = ctl_request(ch, command->request, options->device);
 
 	if (r == 0)
 		r = ctl_answer(ch, ctl_deadline(), &reply);
@@ -160,19 +166,36 @@ static int run_action(const struct ctl_command *command, struct channel *ch,
 	return r;
 }
 
+static int run_restart(const struct ctl_command *command, struct channel *ch,
+		       const struct ctl_options *options)
+{
+	struct message_control_reply reply;
+	int r = ctl_request_restart(ch, options->device, options->program, options->is_stopped);
+
+	(void)command;
+	if (r == 0)
+		r = ctl_answer(ch, ctl_deadline(), &reply);
+	if (r == 0 && options->json)
+		(void)printf("{ \"pid\": %d, \"stopped\": %s }\n", reply.pid,
+			     options->is_stopped ? "true" : "false");
+	else if (r == 0 && options->is_stopped)
+		(void)printf("%d\n", reply.pid);
+	return r;
+}
+
 static const struct ctl_command commands[] = {
-	{ "ps", run_ps, CONTROL_PS, false },
-	{ "info", run_info, CONTROL_INFO, false },
-	{ "counters", run_counters, CONTROL_COUNTERS, true },
-	{ "pause", run_action, CONTROL_PAUSE, false },
-	{ "resume", run_action, CONTROL_RESUME, false },
-	{ "power-button", run_action, CONTROL_POWER_BUTTON, false },
-	{ "reboot", run_action, CONTROL_REBOOT, false },
-	{ "shutdown", run_action, CONTROL_SHUTDOWN, false },
-	{ "log", run_log, CONTROL_LOG, true },
-	{ "restart", NULL, 0, true }, /* named, not built */
-	{ "resume-device", NULL, 0, true },
-	{ "limit", NULL, 0, true },
+	{ "ps", run_ps, CONTROL_PS, NO_DEVICE },
+	{ "info", run_info, CONTROL_INFO, NO_DEVICE },
+	{ "counters", run_counters, CONTROL_COUNTERS, MAY_NAME_DEVICE },
+	{ "pause", run_action, CONTROL_PAUSE, NO_DEVICE },
+	{ "resume", run_action, CONTROL_RESUME, NO_DEVICE },
+	{ "power-button", run_action, CONTROL_POWER_BUTTON, NO_DEVICE },
+	{ "reboot", run_action, CONTROL_REBOOT, NO_DEVICE },
+	{ "shutdown", run_action, CONTROL_SHUTDOWN, NO_DEVICE },
+	{ "log", run_log, CONTROL_LOG, MAY_NAME_DEVICE },
+	{ "restart", run_restart, CONTROL_RESTART, MUST_NAME_DEVICE },
+	{ "resume-device", run_action, CONTROL_RESUME_DEVICE, MUST_NAME_DEVICE },
+	{ "limit", NULL, 0, MAY_NAME_DEVICE }, /* named, not built */
 };
 
 static const char help[] =
@@ -187,6 +210,13 @@ static const char help[] =
 	"  reboot             reset the guest\n"
 	"  shutdown           end the VM now, without asking the guest\n"
 	"  log [-f] [DEV]     records of the processes; -f: wait for more\n"
+	"  restart DEV [--binary FILE] [--stopped]\n"
+	"                     replace the process of a device; its guest waits for some\n"
+	"                     milliseconds. A new process that does not get ready leaves the old\n"
+	"                     one in place. --binary: run FILE instead of the installed program,\n"
+	"                     until the next restart by this command. --stopped: print the pid of\n"
+	"                     the new process and let it wait, e.g. for gdb -p PID\n"
+	"  resume-device DEV  let a process of restart --stopped go\n"
 	"\n"
 	"  --name NAME        the VM's name; not needed while exactly one VM runs\n"
 	"  --run-dir DIR      the VM's run dir\n"
@@ -237,6 +267,8 @@ static int parse(char *argv[], struct ctl_options *o, const struct ctl_command *
 
 		if (r < 0)
 			r = parse_value("--run-dir", argv, &at, &o->target.run_dir);
+		if (r < 0 && command != NULL && command->run == run_restart)
+			r = parse_value("--binary", argv, &at, &o->program);
 		if (r > 0)
 			return r;
 		if (r == 0)
@@ -251,6 +283,9 @@ static int parse(char *argv[], struct ctl_options *o, const struct ctl_command *
 		}
 		if (strcmp(arg, "--json") == 0) {
 			o->json = true;
+		} else if (strcmp(arg, "--stopped") == 0 && command != NULL &&
+			   command->run == run_restart) {
+			o->is_stopped = true;
 		} else if (strcmp(arg, "-f") == 0 && command != NULL && command->run == run_log) {
 			o->follow = true;
 		} else if (arg[0] == '-') {
@@ -261,7 +296,7 @@ static int parse(char *argv[], struct ctl_options *o, const struct ctl_command *
 				return usage(arg, "unknown command");
 			if (command->run == NULL)
 				return usage(arg, "not supported yet");
-		} else if (command->takes_device && o->device[0] == '\0') {
+		} else if (command->device != NO_DEVICE && o->device[0] == '\0') {
 			o->device = arg;
 		} else {
 			return usage(arg, "unexpected argument");
@@ -269,6 +304,8 @@ static int parse(char *argv[], struct ctl_options *o, const struct ctl_command *
 	}
 	if (command == NULL)
 		return usage("COMMAND", "missing, see --help");
+	if (command->device == MUST_NAME_DEVICE && o->device[0] == '\0')
+		return usage(command->name, "which device?");
 	if (o->target.name != NULL && o->target.run_dir != NULL)
 		return usage("--run-dir", "not together with --name");
 	if (o->target.name != NULL && strchr(o->target.name, '/') != NULL)

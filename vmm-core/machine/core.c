@@ -23,7 +23,6 @@
 #include "vmm-core/machine/i8042.h"
 #include "vmm-core/machine/layout.h"
 
-#define CORE_TICK_MS 250
 #define CORE_LAST_OUTPUT_MS 1000u /* how long a full terminal may delay the end */
 
 void core_fail(struct core *core, const char *fmt, ...)
@@ -349,8 +348,12 @@ void core_settle(struct core *core)
 		return;
 	}
 	core_become_running(core);
-	if (request == MACHINE_REQUEST_RESET || core->is_reset_wanted)
+	if (request == MACHINE_REQUEST_RESET || core->is_reset_wanted) {
+		core->is_reset_wanted = true;
+		if (core_devices_are_dying(core))
+			return; /* core_device_gone() comes back here */
 		core_reset(core);
+	}
 	vcpus_resume(&core->machine.vcpus);
 }
 

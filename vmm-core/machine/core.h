@@ -22,6 +22,8 @@
 #include "vmm-core/transport/pci_root.h"
 #include "vmm-core/transport/virtio_device.h"
 
+#define CORE_TICK_MS 250u
+
 enum core_state { /* what the warden may send depends on it */
 	CORE_WAITING, /* for CORE_START */
 	CORE_STARTING,
@@ -49,6 +51,8 @@ struct core_slot {
 	uint32_t log_cursor;
 	enum device_state told; /* what the warden knows */
 	bool is_dead; /* the warden knows that the process has ended */
+	bool is_condemned; /* or has been told that it should */
+	bool has_hung_up; /* it closed its channel, as the last tick saw it */
 };
 
 struct core {
@@ -72,6 +76,9 @@ struct core {
 	struct core_slot slots[VM_DEVICES_MAX];
 	struct pci_root *pci; /* NULL: --transport mmio */
 	struct core_iommu iommu;
+	struct core_slot next; /* the process that is to replace one; its link is made for it */
+	uint32_t next_slot; /* whose */
+	bool is_slot_drained; /* the old one was stopped for it */
 
 	struct event_base *base;
 	struct event *on_warden, *on_wake, *on_parked, *on_tick;
@@ -129,15 +136,24 @@ void core_devices_wire(struct core *core);
 /** core_devices_reset() - machine reset; a device that does not answer in time has failed */
 void core_devices_reset(struct core *core);
 
+/** core_devices_are_dying() - may a process that has failed still write to guest memory? */
+bool core_devices_are_dying(struct core *core);
+
 /** core_devices_pause(), core_devices_resume() - all I/O stops and goes on */
 void core_devices_pause(struct core *core);
 void core_devices_resume(struct core *core);
 
-/** core_devices_tick() - pass on log records and state changes */
+/** core_devices_tick() - pass on log records and state changes, look for signs of life */
 void core_devices_tick(struct core *core);
 
+/* What the warden says about processes: see message.h. @channel_fd is taken. */
 void core_device_added(struct core *core, const struct message_child *child, int channel_fd);
+void core_device_offered(struct core *core, const struct message_child *child, int channel_fd);
+void core_device_released(struct core *core, const struct message_child *child);
 void core_device_gone(struct core *core, const struct message_child *child);
+
+/** core_device_drain() - Return: 0 or a positive errno value for the reply */
+int core_device_drain(struct core *core, const struct message_child *child);
 
 /** core_device_counters() - false when there is no page to read them from */
 bool core_device_counters(struct core *core, uint32_t slot, struct message_counters *ret);

@@ -118,6 +118,26 @@ static int on_child_added(void *ctx, const struct message *m, struct fdset *fds)
 	return 0;
 }
 
+static int on_child_offered(void *ctx, const struct message *m, struct fdset *fds)
+{
+	core_device_offered(ctx, &m->child, fdset_steal(fds, 0));
+	return 0;
+}
+
+static int on_child_released(void *ctx, const struct message *m, struct fdset *fds)
+{
+	(void)fds;
+	core_device_released(ctx, &m->child);
+	return 0;
+}
+
+static int on_drain(void *ctx, const struct message *m, struct fdset *fds)
+{
+	(void)fds;
+	core_reply(ctx, m->seq, core_device_drain(ctx, &m->child));
+	return 0;
+}
+
 static int on_child_gone(void *ctx, const struct message *m, struct fdset *fds)
 {
 	(void)fds;
@@ -205,6 +225,9 @@ static const struct message_rule core_rules[] = {
 	{ MESSAGE_CORE_START, IN_STATE(CORE_WAITING), on_core_start },
 	{ MESSAGE_CHILD_ADDED, IN_ALL, on_child_added },
 	{ MESSAGE_CHILD_GONE, IN_ALL, on_child_gone },
+	{ MESSAGE_CHILD_OFFERED, IN_VM, on_child_offered },
+	{ MESSAGE_CHILD_RELEASED, IN_VM, on_child_released },
+	{ MESSAGE_DRAIN, IN_VM, on_drain },
 	{ MESSAGE_PING, IN_ALL, on_ping },
 	{ MESSAGE_POWER_BUTTON, IN_VM, on_power_button },
 	{ MESSAGE_REBOOT, IN_VM, on_reboot },

@@ -14,6 +14,8 @@
 
 static uint32_t core_slot_number(const struct core_slot *slot)
 {
+	if (slot == &slot->core->next)
+		return slot->core->next_slot;
 	return (uint32_t)(slot - slot->core->slots);
 }
 
@@ -51,7 +53,9 @@ static void core_slot_tell(struct core_slot *slot, enum device_state state)
 /** core_slot_forward_log() - a device can write without end, so only a ring full at a time */
 static void core_slot_forward_log(struct core_slot *slot)
 {
-	const struct device_page *page = device_link_page(slot->link);
+	const struct device_page *page = slot == &slot->core->next ?
+						 NULL : /* it shares the page of the old one */
+						 device_link_page(slot->link);
 	enum log_level level;
 	char line[LOG_LINE_MAX];
 
@@ -66,8 +70,16 @@ static void core_slot_forward_log(struct core_slot *slot)
 
 static void on_device_ready(void *ctx, struct device_link *link)
 {
-	(void)link;
-	core_slot_tell(ctx, DEVICE_STATE_READY);
+	core_slot_tell(ctx, device_link_get_state(link) == DEVICE_LINK_HELD ? DEVICE_STATE_HELD :
+									      DEVICE_STATE_READY);
+}
+
+static void core_slot_condemn(struct core_slot *slot, const char *reason)
+{
+	if (slot->is_dead || slot->is_condemned)
+		return;
+	slot->is_condemned = true;
+	core_slot_send(slot, MESSAGE_CONDEMN, DEVICE_STATE_FAILED, LOG_LEVEL_ERROR, reason);
 }
 
 static void on_device_failed(void *ctx, struct device_link *link, const char *reason)
@@ -75,10 +87,10 @@ static void on_device_failed(void *ctx, struct device_link *link, const char *re
 	struct core_slot *slot = ctx;
 	struct core *core = slot->core;
 
-	(void)link;
 	core_slot_forward_log(slot); /* its last words explain the reason */
-	if (!slot->is_dead)
-		core_slot_send(slot, MESSAGE_CONDEMN, DEVICE_STATE_FAILED, LOG_LEVEL_ERROR, reason);
+	/* One that has ended speaks for itself, by its pidfd; the tick looks whether it has. */
+	if (!device_link_hung_up(link) || core->state == CORE_STARTING)
+		core_slot_condemn(slot, reason);
 	if (core->state == CORE_STARTING)
 		core_fail(core, "%s: %s", core_slot_id(slot), reason);
 	/* Whether the driver has to know is the warden's decision: CHILD_GONE. */
@@ -109,12 +121,24 @@ static void on_endpoint_stalled(void *ctx, uint32_t slot)
 	core_iommu_stalled(iommu->core, slot);
 }
 
+/* Any thread, under the link's lock: the driver may have another try. */
+static bool on_device_revive(void *ctx)
+{
+	struct core_slot *slot = ctx;
+
+	if (slot->core->config.restart.max == 0)
+		return false;
+	core_slot_send(slot, MESSAGE_REVIVE, DEVICE_STATE_FAILED, LOG_LEVEL_INFO, "");
+	return true;
+}
+
 static const struct device_link_events core_link_events = {
 	.ready = on_device_ready,
 	.failed = on_device_failed,
 	.config_changed = on_device_config_changed,
 	.needs_reset = on_device_needs_reset,
 	.endpoint_stalled = on_endpoint_stalled,
+	.revive = on_device_revive,
 };
 
 static void on_link_readable(evutil_socket_t fd, short what, void *ctx)
@@ -149,6 +173,10 @@ void core_devices_open(struct core *core)
 		if (i < core->config.n_devices)
 			core_slot_open(&core->slots[i], core->config.devices[i].type);
 	}
+	/* One process is replaced at a time; now, because the sealed core cannot make it. */
+	core->next = (struct core_slot){ .core = core };
+	if (core->config.n_devices > 0)
+		core_slot_open(&core->next, core->config.devices[0].type);
 }
 
 static bool core_devices_are_ready(struct core *core)
@@ -272,9 +300,27 @@ void core_devices_resume(struct core *core)
 		(void)!device_link_resume(core->slots[i].link);
 }
 
+/* A debugger or a slow disk may be the reason: the warden can see that. */
+static void core_slot_watch(struct core_slot *slot)
+{
+	uint32_t heartbeat_ms = slot->core->config.restart.heartbeat_ms;
+	uint32_t ticks = (heartbeat_ms + CORE_TICK_MS - 1) / CORE_TICK_MS;
+
+	if (device_link_hung_up(slot->link)) {
+		if (slot->has_hung_up)
+			core_slot_condemn(slot, "closed its channel");
+		slot->has_hung_up = true;
+	} else if (heartbeat_ms > 0 && device_link_heartbeat(slot->link, ticks < 4 ? 4 : ticks)) {
+		core_slot_send(slot, MESSAGE_STALLED, slot->told, LOG_LEVEL_ERROR,
+			       "shows no sign of life");
+	}
+}
+
 static void core_slot_tick(struct core_slot *slot)
 {
 	core_slot_forward_log(slot);
+	if (slot->core->state != CORE_STARTING)
+		core_slot_watch(slot);
 	if (slot->device && device_link_get_state(slot->link) == DEVICE_LINK_READY)
 		core_slot_tell(slot, virtio_device_is_active(slot->device) ?
 					     DEVICE_STATE_ACTIVE : DEVICE_STATE_READY);
@@ -286,38 +332,130 @@ void core_devices_tick(struct core *core)
 		core_slot_tick(&core->slots[i]);
 }
 
-void core_device_added(struct core *core, const struct message_child *child, int channel_fd)
+bool core_devices_are_dying(struct core *core)
 {
-	struct core_slot *slot;
-	int r;
+	for (uint32_t i = 0; i < core->config.n_devices; i++) {
+		if (device_link_is_dying(core->slots[i].link))
+			return true;
+	}
+	return false;
+}
 
+/* --- what the warden says about processes --- */
+
+static struct core_slot *core_slot_of(struct core *core, const struct message_child *child)
+{
 	if (child->slot >= core->config.n_devices ||
 	    child->type != core->config.devices[child->slot].type)
-		core_fail(core, "core: the warden announced a device that was not configured");
-	slot = &core->slots[child->slot];
-	slot->generation = child->generation;
-	slot->is_dead = false;
+		core_fail(core, "core: the warden speaks of a device that was not configured");
+	return &core->slots[child->slot];
+}
+
+static void core_slot_begin(struct core_slot *slot, uint32_t generation)
+{
+	slot->generation = generation;
+	slot->is_dead = slot->is_condemned = slot->has_hung_up = false;
 	slot->told = DEVICE_STATE_STARTING;
+}
+
+void core_device_added(struct core *core, const struct message_child *child, int channel_fd)
+{
+	struct core_slot *slot = core_slot_of(core, child);
+	int r;
+
+	core_slot_begin(slot, child->generation);
 	r = device_link_attach(slot->link, channel_fd, child->generation);
 	if (r < 0)
-		core_slot_send(slot, MESSAGE_CONDEMN, DEVICE_STATE_FAILED, LOG_LEVEL_ERROR,
-			       strerror(-r));
+		core_slot_condemn(slot, strerror(-r));
+	else if (child->is_held)
+		device_link_hold(slot->link);
+}
+
+/* The offer is off, or was taken. */
+static void core_next_drop(struct core *core)
+{
+	core->next.is_dead = true; /* nobody has to be condemned */
+	device_link_detach(core->next.link, "is not needed any more");
+	core->next.generation = 0;
+}
+
+void core_device_offered(struct core *core, const struct message_child *child, int channel_fd)
+{
+	struct core_slot *slot = core_slot_of(core, child), *next = &core->next;
+	int r;
+
+	core_next_drop(core);
+	core->next_slot = child->slot;
+	core->is_slot_drained = false;
+	core_slot_begin(next, child->generation);
+	r = device_link_offer(slot->link, next->link, channel_fd, child->generation);
+	if (r < 0)
+		core_slot_condemn(next, strerror(-r));
+	else if (child->is_held)
+		device_link_hold(next->link);
+}
+
+int core_device_drain(struct core *core, const struct message_child *child)
+{
+	struct core_slot *slot = core_slot_of(core, child);
+
+	if (slot->generation != child->generation || child->slot != core->next_slot)
+		return ESRCH;
+	core->is_slot_drained = device_link_drain(slot->link, true) == 0;
+	return core->is_slot_drained ? 0 : EIO;
+}
+
+void core_device_released(struct core *core, const struct message_child *child)
+{
+	struct core_slot *slot = core_slot_of(core, child);
+
+	if (slot->generation == child->generation)
+		device_link_release(slot->link);
+}
+
+/* The process that was made ready for this takes over. */
+static void core_slot_adopt(struct core_slot *slot)
+{
+	struct core *core = slot->core;
+
+	if (core->next.generation == 0 || core->next_slot != core_slot_number(slot))
+		return;
+	core_slot_begin(slot, core->next.generation);
+	slot->told = core->next.told;
+	if (slot->told == DEVICE_STATE_READY)
+		slot->told = DEVICE_STATE_STARTING; /* it is told again once it serves */
+	if (device_link_adopt(slot->link, core->next.link) < 0)
+		core_slot_condemn(slot, "was not ready");
+	core->is_slot_drained = false;
+	core_next_drop(core);
 }
 
 void core_device_gone(struct core *core, const struct message_child *child)
 {
-	struct core_slot *slot;
+	struct core_slot *slot = core_slot_of(core, child);
 
-	if (child->slot >= core->config.n_devices)
-		core_fail(core, "core: the warden missed a device that was not configured");
-	slot = &core->slots[child->slot];
+	if (core->next.generation == child->generation && core->next_slot == child->slot) {
+		core_next_drop(core);
+		if (core->is_slot_drained)
+			(void)!device_link_drain(slot->link, false);
+		core->is_slot_drained = false;
+		return;
+	}
 	if (slot->generation != child->generation)
 		return; /* an older one */
 	slot->is_dead = true;
 	device_link_detach(slot->link, "its process has ended");
 	core_iommu_let_go(core, child->slot);
-	if (!child->has_successor && slot->device)
-		virtio_device_needs_reset(slot->device);
+	if (child->has_successor) {
+		core_slot_adopt(slot);
+	} else {
+		device_link_give_up(slot->link);
+		core_slot_tell(slot, DEVICE_STATE_FAILED);
+		if (slot->device)
+			virtio_device_needs_reset(slot->device);
+	}
+	if (core->is_reset_wanted)
+		core_settle(core);
 }
 
 bool core_device_counters(struct core *core, uint32_t slot, struct message_counters *ret)

@@ -17,23 +17,31 @@ static uint32_t bytes_inside(const struct link_config *config, uint32_t offset, 
 	return size < config->len - offset ? size : config->len - offset;
 }
 
+void link_config_succeed(struct device_link *link, const uint8_t *bytes)
+{
+	struct link_config *config = &link->config;
+
+	for (uint32_t i = 0; i < config->len; i++) {
+		config->device[i] = bytes[i];
+		if (config->written && config->writable[i])
+			continue; /* the driver's word; link_config_replay() passes it on */
+		if (config->now[i] != bytes[i])
+			link_raise(link, LINK_PENDING_CONFIG);
+		config->now[i] = bytes[i];
+	}
+	config->generation++;
+}
+
 void link_config_adopt(struct device_link *link, const struct message_hello *hello)
 {
 	struct link_config *config = &link->config;
-	bool is_successor = config->len != 0;
 
-	config->len = hello->config_len;
-	memset(config->writable, 0, sizeof(config->writable));
-	memcpy(config->writable, hello->config_writable, hello->config_writable_len);
-	for (uint32_t i = 0; i < config->len; i++) {
-		config->device[i] = hello->config[i];
-		if (is_successor && config->written && config->writable[i])
-			continue; /* the driver's word; link_config_replay() passes it on */
-		if (is_successor && config->now[i] != hello->config[i])
-			link_raise(link, LINK_PENDING_CONFIG);
-		config->now[i] = hello->config[i];
+	if (config->len == 0) { /* the first process: nobody has read it yet */
+		config->len = hello->config_len;
+		memcpy(config->now, hello->config, config->len);
+		memcpy(config->writable, hello->config_writable, hello->config_writable_len);
 	}
-	config->generation++;
+	link_config_succeed(link, hello->config);
 }
 
 static int send_written(struct device_link *link, uint32_t offset, uint32_t len)

@@ -113,7 +113,7 @@ static void send_endpoints(struct device_link *link)
 	}
 }
 
-static int send_setup(struct device_link *link)
+void link_send_setup(struct device_link *link)
 {
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
 	struct message m = link_message(link, MESSAGE_SETUP);
@@ -131,9 +131,12 @@ static int send_setup(struct device_link *link)
 		r = add_iommu(link->iommu, &m.setup, &fds);
 	if (r != 0) {
 		link_fail(link, "SETUP: %s", strerror(-r));
-		return DEVICE_LINK_GONE;
+		return;
 	}
-	return link_send(link, &m, &fds);
+	if (link_send(link, &m, &fds) != 0)
+		return;
+	link->phase = LINK_WAIT_READY;
+	send_endpoints(link);
 }
 
 int link_on_hello(void *ctx, const struct message *m, struct fdset *fds)
@@ -156,11 +159,16 @@ int link_on_hello(void *ctx, const struct message *m, struct fdset *fds)
 		return 0;
 	}
 	link_config_adopt(link, &m->hello);
-	__atomic_store_n(&link->page->header.generation, link->generation, __ATOMIC_RELEASE);
-	if (send_setup(link) != 0)
+	if (!link->is_candidate)
+		__atomic_store_n(&link->page->header.generation, link->generation,
+				 __ATOMIC_RELEASE);
+	if (!link->is_held) {
+		link_send_setup(link);
 		return 0;
-	link->phase = LINK_WAIT_READY;
-	send_endpoints(link);
+	}
+	link->phase = LINK_HELD;
+	link_set_deadline(link, 0);
+	link_raise(link, LINK_PENDING_READY);
 	return 0;
 }
 
@@ -171,7 +179,12 @@ int link_on_ready(void *ctx, const struct message *m, struct fdset *fds)
 	(void)m;
 	(void)fds;
 	link_set_deadline(link, 0);
-	link_resume_begin(link);
+	if (link->is_candidate) {
+		link->phase = LINK_READY;
+		link_raise(link, LINK_PENDING_READY);
+	} else {
+		link_resume_begin(link);
+	}
 	return 0;
 }
 

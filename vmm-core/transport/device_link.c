@@ -88,6 +88,12 @@ void link_fail(struct device_link *link, const char *fmt, ...)
 	(void)pthread_cond_broadcast(&link->cond);
 }
 
+static void link_hang_up(struct device_link *link)
+{
+	link->has_hung_up = true;
+	link_fail(link, "closed its channel");
+}
+
 struct message link_message(const struct device_link *link, enum message_type type)
 {
 	return (struct message){ .type = type, .generation = link->generation };
@@ -104,7 +110,7 @@ int link_send(struct device_link *link, const struct message *m, const struct fd
 	else if (r < 0)
 		link_fail(link, "sending %s: %s", message_type_name(m->type), strerror(-r));
 	else
-		link_fail(link, "closed its channel");
+		link_hang_up(link);
 	return DEVICE_LINK_GONE;
 }
 
@@ -207,7 +213,7 @@ void link_receive(struct device_link *link)
 		if (r == 0)
 			take_message(link, &m, &fds);
 		else if (r == CHANNEL_CLOSED)
-			link_fail(link, "closed its channel");
+			link_hang_up(link);
 		else if (r == CHANNEL_PEER_BAD)
 			link_fail(link, "%s", channel_fault(link->channel));
 		else
@@ -297,7 +303,9 @@ int device_link_attach(struct device_link *link, int fd, uint32_t generation)
 		link->generation = generation;
 		link->phase = LINK_WAIT_HELLO;
 		link->next_seq = 1;
-		link->touched = false;
+		link->ping_seq = 0;
+		link->touched = link->is_held = link->is_patient = false;
+		link->has_hung_up = link->is_gone = link->is_given_up = false;
 		link->n_unsolicited = 0;
 		link_set_deadline(link, clock_now_ms() + link->start_deadline_ms);
 	}
@@ -312,6 +320,9 @@ void device_link_detach(struct device_link *link, const char *reason)
 	while (link->pumping) /* its poll() ended with the socket; see the top of this file */
 		(void)pthread_cond_wait(&link->cond, &link->lock);
 	link->channel = channel_free(link->channel);
+	link->is_gone = true;
+	link->is_unfenced = false;
+	(void)pthread_cond_broadcast(&link->cond);
 	(void)pthread_mutex_unlock(&link->lock);
 	make_upcalls(link);
 }
@@ -424,6 +435,7 @@ enum device_link_state device_link_get_state(struct device_link *link)
 	static const enum device_link_state states[] = {
 		[LINK_EMPTY] = DEVICE_LINK_EMPTY,
 		[LINK_WAIT_HELLO] = DEVICE_LINK_STARTING,
+		[LINK_HELD] = DEVICE_LINK_HELD,
 		[LINK_WAIT_READY] = DEVICE_LINK_STARTING,
 		[LINK_RESUMING] = DEVICE_LINK_STARTING,
 		[LINK_READY] = DEVICE_LINK_READY,

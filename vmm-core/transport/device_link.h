@@ -4,7 +4,9 @@
  * page, and the promise that no vCPU waits for that process beyond a deadline.
  *
  * States:  EMPTY -> STARTING (channel given) -> READY (sealed) -> FAILED (condemned or dead),
- * and from FAILED, after a detach, to STARTING again with a successor process.
+ * and from FAILED, after a detach, to STARTING again with a successor process. While a device is
+ * not READY but has not been given up, its driver can do everything it could do otherwise, and
+ * the successor is told.
  *
  * Whatever the device process does wrong ends like device_link_condemn(): waiting vCPUs are
  * released with an error, the channel is cut, and the event loop makes the failed() upcall, whose
@@ -27,6 +29,7 @@
 enum device_link_state {
 	DEVICE_LINK_EMPTY,
 	DEVICE_LINK_STARTING, /* also while a successor takes over an active device */
+	DEVICE_LINK_HELD, /* said HELLO and waits for device_link_release() */
 	DEVICE_LINK_READY,
 	DEVICE_LINK_FAILED,
 };
@@ -58,7 +61,7 @@ struct device_link_iommu {
  * thread, without the link's lock. They may call anything here but device_link_free().
  */
 struct device_link_events {
-	void (*ready)(void *ctx, struct device_link *link);
+	void (*ready)(void *ctx, struct device_link *link); /* or HELD */
 	void (*failed)(void *ctx, struct device_link *link, const char *reason);
 	void (*config_changed)(void *ctx, struct device_link *link);
 	/*
@@ -72,6 +75,11 @@ struct device_link_events {
 	 * one, keeps what was unmapped. As needs_reset().
 	 */
 	void (*endpoint_stalled)(void *ctx, uint32_t slot);
+	/*
+	 * The driver reset a device that was given up. Likewise on any thread and under the lock.
+	 * Return: will another process come, so that the driver may go on?
+	 */
+	bool (*revive)(void *ctx);
 };
 
 /**
@@ -113,10 +121,67 @@ void device_link_give_time(struct device_link *link);
 /**
  * device_link_detach() - that process is gone: release waiters, close the channel, become FAILED
  *
- * Makes the failed() upcall if that has not happened yet. Nothing happens on an EMPTY link.
- * Context: event loop.
+ * Nothing of it can touch guest memory or the disk any more. Makes the failed() upcall if that has
+ * not happened yet. Nothing happens on an EMPTY link. Context: event loop.
  */
 void device_link_detach(struct device_link *link, const char *reason);
+
+/** device_link_give_up() - after detach: nobody comes, until events->revive() says otherwise */
+void device_link_give_up(struct device_link *link);
+
+/**
+ * device_link_is_usable() - may a driver go on with this device?
+ *
+ * False when it was given up, and when a reset could not make sure that the last process touches
+ * no guest memory any more.
+ */
+bool device_link_is_usable(struct device_link *link);
+
+/** device_link_is_dying() - FAILED, and the process may still touch guest memory */
+bool device_link_is_dying(struct device_link *link);
+
+/** device_link_hung_up() - FAILED because the process closed its channel: it has ended, or will */
+bool device_link_hung_up(struct device_link *link);
+
+/**
+ * device_link_hold() - right after attach: say nothing to the process before device_link_release()
+ *
+ * It is being debugged: its start has no deadline, not even when it was released. The requests of
+ * vCPUs have theirs all the same.
+ */
+void device_link_hold(struct device_link *link);
+void device_link_release(struct device_link *link);
+
+/**
+ * device_link_offer() - start the successor of a process that still serves
+ * @next: a second link, for nothing but this; attached and started as far as READY (or HELD)
+ * @fd, @generation: as for device_link_attach()
+ *
+ * The successor must say the same HELLO. device_link_detach(@next) calls it off.
+ */
+int must_check device_link_offer(struct device_link *link, struct device_link *next, int fd,
+				 uint32_t generation);
+
+/**
+ * device_link_adopt() - after detach: continue with the process of @next, READY or HELD
+ * Return: 0; -EBUSY: @next is not that far. Context: event loop.
+ */
+int must_check device_link_adopt(struct device_link *link, struct device_link *next);
+
+/**
+ * device_link_drain() - stop the process' I/O, whatever device_link_pause() says; or undo that
+ * Return: 0; DEVICE_LINK_GONE. Context: as device_link_pause().
+ */
+int must_check device_link_drain(struct device_link *link, bool on);
+
+/**
+ * device_link_heartbeat() - look for a sign of life; call it at equal intervals, @n of them long
+ *
+ * A process whose heartbeat word does not move is sent a PING once half of them have passed. Only
+ * a READY one counts, and one that is being asked something has the deadline of that.
+ * Return: true: no sign of life in @n calls; then the count begins again.
+ */
+bool device_link_heartbeat(struct device_link *link, uint32_t n);
 
 /**
  * device_link_fd() - borrow the fd to watch for input; the same one for the link's whole life
@@ -166,6 +231,7 @@ struct device_link_queue {
  * device_link_activate() - DRIVER_OK: send features and all ready queues, wait for the replies
  * @queues: @n of them, the place is the queue's index; those not ready are left out
  *
+ * While a process is on its way, it is told later and this returns 0.
  * Return: 0; DEVICE_LINK_GONE; DEVICE_LINK_REFUSED.
  * Context: any thread; at most DEVICE_REQUEST_DEADLINE_MS, after that of a request before it.
  */
@@ -175,9 +241,10 @@ int must_check device_link_activate(struct device_link *link, uint64_t features,
 /**
  * device_link_reset() - stop all queues; when it returns 0 the device touches no guest memory
  *
- * Costs no message when the device is not active. Whatever it returns, a successor is not
- * activated by itself.
- * Return: 0; DEVICE_LINK_GONE. Context: as device_link_activate().
+ * Costs no message when the device is not active. Waits for the end of a process that has failed.
+ * Whatever it returns, a successor is not activated by itself.
+ * Return: 0; DEVICE_LINK_GONE. Context: as device_link_activate(); not on the event loop while
+ * device_link_is_dying(), for its end is heard of there.
  */
 int must_check device_link_reset(struct device_link *link);
 

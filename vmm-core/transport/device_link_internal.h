@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The inside of struct device_link, shared by device_link.c (life, receiving), device_hello.c
- * (start of a process), device_request.c (requests and waiting) and device_config.c (config space).
+ * (start of a process), device_successor.c (one process after the other), device_request.c
+ * (requests and waiting) and device_config.c (config space).
  * Unit tests use it to shorten the deadlines; nobody else includes it.
  *
  * Functions named link_*() want link->lock held.
@@ -25,6 +26,7 @@
 enum link_phase {
 	LINK_EMPTY, /* never had a process */
 	LINK_WAIT_HELLO,
+	LINK_HELD, /* SETUP will be sent at device_link_release() */
 	LINK_WAIT_READY, /* SETUP was sent */
 	LINK_RESUMING, /* a successor is being activated as its predecessor was */
 	LINK_READY,
@@ -39,6 +41,7 @@ enum link_phase {
 /* What a successor has to be told to continue where its predecessor stopped. */
 struct link_activation {
 	bool active; /* between a successful activation and the next reset */
+	bool is_fresh; /* no process was told yet: it starts the queues, nothing is continued */
 	uint64_t features;
 	uint32_t n;
 	struct device_link_queue queues[DEVICE_QUEUES_MAX]; /* fds borrowed */
@@ -83,6 +86,16 @@ struct device_link {
 	struct channel *channel; /* from attach to detach */
 	bool pumping; /* a requester polls the channel; nobody else receives meanwhile */
 	uint64_t deadline_ms; /* for READY, or for the replies of LINK_RESUMING; 0: none */
+	bool is_held; /* wait after HELLO */
+	bool is_patient; /* a debugger may hold the process up: its start has no deadline */
+	bool is_candidate; /* of device_link_offer(): identity and page are another link's */
+	bool has_hung_up; /* FAILED by a closed channel */
+	bool is_gone; /* no process, and nothing of the last one can land any more */
+	bool is_given_up;
+	bool is_unfenced; /* a reset did not see the last process' end */
+	uint64_t last_heartbeat;
+	uint32_t n_silent; /* calls of device_link_heartbeat() since it moved */
+	uint32_t ping_seq; /* 0: none is on its way */
 	uint32_t pending; /* LINK_PENDING_* */
 	char reason[MESSAGE_TEXT_MAX]; /* why it FAILED */
 	uint64_t unsolicited_since_ms;
@@ -144,6 +157,13 @@ static inline bool link_is_up(const struct device_link *link)
 	return link->phase == LINK_READY || link->phase == LINK_RESUMING;
 }
 
+/** link_is_coming() - nobody serves, but a process starts, or will be started */
+static inline bool link_is_coming(const struct device_link *link)
+{
+	return link->phase != LINK_EMPTY && !link_is_up(link) && !link->is_given_up &&
+	       !link->is_unfenced;
+}
+
 /* device_hello.c: handlers of the message table */
 int link_on_hello(void *ctx, const struct message *m, struct fdset *fds);
 int link_on_ready(void *ctx, const struct message *m, struct fdset *fds);
@@ -158,17 +178,34 @@ const char *device_hello_check(const struct message_hello *hello, enum device_ty
  */
 uint64_t device_hello_features(uint64_t offered, bool behind_iommu);
 
+/** link_send_setup() - after HELLO; fails the link */
+void link_send_setup(struct device_link *link);
+
 /* device_request.c */
 int link_on_reply(void *ctx, const struct message *m, struct fdset *fds);
 
 /** link_resume_begin() - activate a successor as its predecessor was; replies arrive later */
 void link_resume_begin(struct device_link *link);
 
+/** link_request() - a request that no honest device refuses; Return: 0; DEVICE_LINK_GONE */
+int must_check link_request(struct device_link *link, enum message_type type);
+
+/** link_ping() - ask for a sign of life, without waiting */
+void link_ping(struct device_link *link);
+
+/* device_successor.c */
+
+/** link_await_end() - FAILED: wait until the process is gone; Return: 0; DEVICE_LINK_GONE */
+int must_check link_await_end(struct device_link *link);
+
 /* device_config.c */
 int link_on_config_changed(void *ctx, const struct message *m, struct fdset *fds);
 
 /** link_config_adopt() - take the config space of a checked HELLO */
 void link_config_adopt(struct device_link *link, const struct message_hello *hello);
+
+/** link_config_succeed() - take the config space of a successor, but what the driver wrote */
+void link_config_succeed(struct device_link *link, const uint8_t *bytes);
 
 /** link_config_replay() - tell a successor what the driver wrote; Return: 0; DEVICE_LINK_GONE */
 int must_check link_config_replay(struct device_link *link);

@@ -108,6 +108,7 @@ static void resume_end(struct device_link *link)
 		return;
 	}
 	link->batch.busy = false;
+	link->activation.is_fresh = false;
 	link->phase = LINK_READY;
 	link_set_deadline(link, 0);
 	link_raise(link, LINK_PENDING_READY);
@@ -120,6 +121,10 @@ int link_on_reply(void *ctx, const struct message *m, struct fdset *fds)
 	struct link_batch *batch = &link->batch;
 
 	(void)fds;
+	if (link->ping_seq != 0 && m->seq == link->ping_seq) {
+		link->ping_seq = link->n_silent = 0;
+		return 0;
+	}
 	if (batch->n_left == 0 || m->seq != batch->expect_seq) {
 		link_fail(link, "REPLY to nothing that was asked");
 		return 0;
@@ -185,12 +190,12 @@ void link_resume_begin(struct device_link *link)
 		memset(device_page_state(link->page, link_page_shape(link)), 0, link->state_size);
 	link->phase = LINK_RESUMING;
 	link->batch = (struct link_batch){ .busy = true, .expect_seq = link->next_seq };
-	link_set_deadline(link, clock_now_ms() + link->request_deadline_ms);
+	link_set_deadline(link, link->is_patient ? 0 : clock_now_ms() + link->request_deadline_ms);
 	r = link_config_replay(link);
 	if (r == 0 && link->paused)
 		r = send_simple(link, MESSAGE_PAUSE);
 	if (r == 0 && link->activation.active)
-		r = send_activation(link, &link->activation, true);
+		r = send_activation(link, &link->activation, !link->activation.is_fresh);
 	if (r == 0 && link->batch.n_left == 0)
 		resume_end(link); /* nothing to take over: a first start */
 }
@@ -214,7 +219,8 @@ int device_link_activate(struct device_link *link, uint64_t features,
 	if (n <= link->n_queues) {
 		memcpy(a.queues, queues, n * sizeof(*queues));
 		link->n_needs_reset = 0;
-		r = activate(link, &a);
+		a.is_fresh = !link_is_up(link) && link_is_coming(link);
+		r = a.is_fresh ? 0 : activate(link, &a);
 	}
 	if (r == 0) {
 		link->activation = a;
@@ -224,8 +230,7 @@ int device_link_activate(struct device_link *link, uint64_t features,
 	return r;
 }
 
-/* A request that no honest device refuses. Return: 0; DEVICE_LINK_GONE */
-static int request_simple(struct device_link *link, enum message_type type)
+int link_request(struct device_link *link, enum message_type type)
 {
 	int r = batch_begin(link);
 
@@ -245,7 +250,7 @@ static int request_if_up(struct device_link *link, enum message_type type)
 {
 	if (link->phase == LINK_EMPTY || link->phase == LINK_FAILED)
 		return DEVICE_LINK_GONE;
-	return link_is_up(link) ? request_simple(link, type) : 0;
+	return link_is_up(link) ? link_request(link, type) : 0;
 }
 
 int device_link_reset(struct device_link *link)
@@ -255,12 +260,27 @@ int device_link_reset(struct device_link *link)
 	(void)pthread_mutex_lock(&link->lock);
 	link->activation.active = false; /* first: a successor must not take it over */
 	link_config_reset(link);
-	if (link->touched || link->phase == LINK_EMPTY || link->phase == LINK_FAILED) {
+	if (link->touched || link->phase == LINK_EMPTY) {
 		link->touched = false; /* whoever touches it meanwhile is not undone */
 		r = request_if_up(link, MESSAGE_RESET);
 	}
+	if (link->phase == LINK_FAILED)
+		r = link_await_end(link);
+	if (r == 0 && link->is_given_up)
+		link->is_given_up = !link->events->revive(link->ctx);
+	if (r == 0 && link->is_given_up)
+		r = DEVICE_LINK_GONE;
 	(void)pthread_mutex_unlock(&link->lock);
 	return r;
+}
+
+void link_ping(struct device_link *link)
+{
+	struct message m = link_message(link, MESSAGE_PING);
+
+	m.seq = link->ping_seq = link->next_seq;
+	link->next_seq = seq_after(link->next_seq);
+	(void)!link_send(link, &m, NULL);
 }
 
 static int set_paused(struct device_link *link, bool paused)

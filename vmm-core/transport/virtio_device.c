@@ -91,11 +91,9 @@ static void identify(struct virtio_device *dev)
 
 struct virtio_state *virtio_device_enter(struct virtio_device *dev)
 {
-	enum device_link_state link = device_link_get_state(dev->link);
-
 	(void)pthread_mutex_lock(&dev->lock);
 	identify(dev);
-	dev->state.is_usable = link == DEVICE_LINK_STARTING || link == DEVICE_LINK_READY;
+	dev->state.is_usable = device_link_is_usable(dev->link);
 	if (__atomic_fetch_and(&dev->news, ~NEWS_FAILED, __ATOMIC_SEQ_CST) & NEWS_FAILED)
 		(void)virtio_state_fail(&dev->state); /* post_news() has interrupted */
 	return &dev->state;
@@ -145,9 +143,9 @@ static void activate(struct virtio_device *dev)
 }
 
 /*
- * Back to the initial state, whether the device answers or not. If it does not, the link has
- * failed for good, Status reads 0 as a driver expects after a reset, and FEATURES_OK will not
- * stick: that is the step at which every driver checks and gives up in an orderly way.
+ * Back to the initial state, whether the device answers or not; Status reads 0 as a driver expects.
+ * When no process can be had, FEATURES_OK will not stick: that is the step at which every driver
+ * checks and gives up in an orderly way.
  */
 static int reset(struct virtio_device *dev)
 {

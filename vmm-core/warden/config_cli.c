@@ -173,6 +173,7 @@ static int cli_set_name(struct cli *cli, const struct cli_option *option, const 
 
 static const struct restart_policy config_restart_default = {
 	.max = 5, .window_ms = 60000, .backoff_ms = 100, .heartbeat_ms = 3000,
+	.standby = true,
 };
 
 static int cli_set_restart(struct cli *cli, const struct cli_option *option, const char *value)
