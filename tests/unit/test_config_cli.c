@@ -159,6 +159,8 @@ Test(config_cli, refuses)
 		{ "--rng src=", "--rng src: missing value" },
 		{ "--rng source=a", "--rng source: unknown key" },
 		{ "--disk path=a,iommu=maybe", "--disk iommu=maybe: must be on or off" },
+		{ "--kernel k --disk path=a,iommu=on,queue_size=512",
+		  "--disk queue_size=512: at most 256 with iommu=on" },
 		{ "--kernel k --disk path=a,id=rng --rng",
 		  "--rng id=rng: given to two devices" },
 		{ "--config x", "--config: not supported yet" },

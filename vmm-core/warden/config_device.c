@@ -9,6 +9,8 @@
 #include "vmm-core/warden/config_value.h"
 
 #define CONFIG_QUEUE_SIZE_DEFAULT 128u
+/* Parts of a ring have to be contiguous below the IOMMU: up to here each fits a page. */
+#define CONFIG_IOMMU_QUEUE_SIZE_MAX 256u
 
 struct device_option {
 	const char *name; /* "--disk" */
@@ -172,6 +174,11 @@ int config_devices_finish(struct vm_config *config, struct failure *f)
 					   "--disk num_queues=%u: more than the %u vCPUs of "
 					   "--cpus boot",
 					   d->blk.num_queues, config->n_cpus);
+		if (d->type == DEVICE_TYPE_BLK && d->iommu &&
+		    d->blk.queue_size > CONFIG_IOMMU_QUEUE_SIZE_MAX)
+			return failure_set(f, STATUS_USAGE,
+					   "--disk queue_size=%u: at most %u with iommu=on",
+					   d->blk.queue_size, CONFIG_IOMMU_QUEUE_SIZE_MAX);
 		for (uint32_t j = 0; j < i; j++) {
 			if (strcmp(d->id, config->devices[j].id) == 0)
 				return failure_set(f, STATUS_USAGE, "%s id=%s: given to two devices",
