@@ -4,7 +4,7 @@
  *
  * A bare round trip of its request queue (a request of an unknown type, which is handed back), a
  * MAP and the UNMAP of it in one kick, and the two one after the other. In turns, so that whatever
- * else the machine does hits all three.
+ * else the machine does hits all three. With the word "endless" it goes on until `q` on COM1.
  */
 #include "iommu.h"
 #include "modes.h"
@@ -77,6 +77,7 @@ static bool once(enum kind kind)
 
 void bench_iommu_run(void)
 {
+	bool is_endless = boot_option("endless", NULL, 0);
 	uint64_t rounds = boot_option_number("rounds", 20000), cycles[N_KINDS] = { 0 }, done = 0;
 
 	discover();
@@ -89,7 +90,7 @@ void bench_iommu_run(void)
 	}
 	prepare();
 	print("bench: ready\n");
-	for (; done < rounds; done += TURN) {
+	for (; is_endless ? console_get() != 'q' : done < rounds; done += TURN) {
 		for (enum kind kind = 0; kind < N_KINDS; kind++) {
 			uint64_t begin = cpu_tsc();
 
@@ -101,7 +102,8 @@ void bench_iommu_run(void)
 			cycles[kind] += done ? cpu_tsc() - begin : 0; /* the first is to warm up */
 		}
 	}
-	print("bench: end bare=%lu one_kick=%lu one_by_one=%lu\n", cycles[BARE] / (done - TURN),
-	      cycles[ONE_KICK] / (done - TURN), cycles[ONE_BY_ONE] / (done - TURN));
+	done = done > TURN ? done - TURN : 1;
+	print("bench: end bare=%lu one_kick=%lu one_by_one=%lu\n", cycles[BARE] / done,
+	      cycles[ONE_KICK] / done, cycles[ONE_BY_ONE] / done);
 	print("bench: done\n");
 }

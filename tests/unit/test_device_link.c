@@ -319,6 +319,26 @@ Test(needs_reset, is_passed_on_and_the_link_lives)
 	cr_assert_eq(device_link_get_state(link), DEVICE_LINK_READY);
 }
 
+/* Only the IOMMU's process may name another device, and it can do no more than name it. */
+Test(unpermitted, endpoint_stalled_of_another_device_fails)
+{
+	expect_unpermitted(LINK_READY, MESSAGE_ENDPOINT_STALLED);
+}
+
+Test(needs_reset, endpoint_stalled_of_the_iommu_is_passed_on)
+{
+	static const struct device_link_iommu view = { .n_endpoints = 1 };
+	struct device_link *link = fake_link(&up);
+	struct fake *f = start_until(link, LINK_READY);
+	struct message m = { .type = MESSAGE_ENDPOINT_STALLED, .endpoint.slot = 5 };
+
+	device_link_set_iommu(link, &view);
+	cr_assert_eq(fake_send(f, &m), 0);
+	fake_settle(link);
+	cr_assert_eq(up.stalled, 6);
+	cr_assert_eq(device_link_get_state(link), DEVICE_LINK_READY);
+}
+
 Test(unpermitted, needs_reset_before_ready_fails)
 {
 	expect_unpermitted(LINK_WAIT_READY, MESSAGE_NEEDS_RESET);
