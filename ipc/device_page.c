@@ -163,6 +163,7 @@ const char *device_page_counter_name(enum device_counter c)
 		[DEVICE_COUNTER_KICKS] = "kicks",
 		[DEVICE_COUNTER_INTERRUPTS] = "interrupts",
 		[DEVICE_COUNTER_BAD_REQUESTS] = "bad_requests",
+		[DEVICE_COUNTER_DROPPED_BYTES] = "dropped_bytes",
 	};
 
 	return (unsigned)c < DEVICE_COUNTER_N_ ? names[c] : NULL;

@@ -9,8 +9,8 @@
 
 #include "ipc/message_codec.h"
 
-/* /dev/kvm, the kernel, the UID lock, the warden's pidfd, the network namespace: always. */
-#define CORE_START_FDS 5u
+/* /dev/kvm, the kernel, the UID lock, the warden's pidfd: always. */
+#define CORE_START_FDS 4u
 
 const char *message_type_name(enum message_type type)
 {
@@ -22,7 +22,8 @@ const char *message_type_name(enum message_type type)
 uint32_t message_n_fds(const struct message *m)
 {
 	if (m->type == MESSAGE_DEVICE_START)
-		return m->device_start.n_fds + 1u;
+		return m->device_start.n_fds + 1u + m->device_start.has_root +
+		       m->device_start.has_network;
 	if (m->type == MESSAGE_CORE_START)
 		return CORE_START_FDS + m->core_start.has_initramfs +
 		       m->core_start.has_serial_in + m->core_start.has_serial_out;
@@ -31,7 +32,7 @@ uint32_t message_n_fds(const struct message *m)
 		       (m->setup.n_endpoints > 0 ? 2u : 0);
 	if (m->type == MESSAGE_ENDPOINT)
 		return 1;
-	if (m->type == MESSAGE_ENABLE_QUEUE)
+	if (m->type == MESSAGE_ENABLE_QUEUE || m->type == MESSAGE_NAMESPACES)
 		return 2;
 	if (m->type == MESSAGE_CHILD_ADDED || m->type == MESSAGE_CHILD_OFFERED)
 		return 1;

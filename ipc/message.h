@@ -10,6 +10,7 @@
  * Who sends what, in the order of a normal start. W warden, C core, D device process:
  *
  *	W->C  CORE_START	  on the warden channel
+ *	W->C  NAMESPACES	  as soon as they are there: the core makes the VM meanwhile
  *	W->C  CHILD_ADDED	  one per device
  *	W->D  DEVICE_START	  first frame on the device's channel, written by the warden before
  *				  the core gets its end
@@ -17,8 +18,8 @@
  *	C->D  SETUP		  regions of guest RAM
  *	C->D  ENDPOINT...	  to the IOMMU's process: one per device behind it
  *	D->C  READY		  everything is mapped and the sandbox is sealed
- *	C->W  CORE_READY	  all devices are ready, the core is sealed, vCPUs may run
- *	W->C  RESUME		  run (a VM starts paused, so that the warden has the last word)
+ *	W->C  RESUME		  run when ready: a VM starts paused
+ *	C->W  CORE_READY	  all devices are ready, the core is sealed, vCPUs run or may run
  *	C->D  SET_FEATURES, ENABLE_QUEUE...	at DRIVER_OK; each request answered by REPLY
  *
  * When a device process has died:
@@ -41,12 +42,14 @@
  *
  * Descriptors, in this order and exactly so many (message_n_fds()); all others carry none:
  *
- *	CORE_START	/dev/kvm, kernel, UID-block lock, pidfd of the warden, network
- *			namespace, then as the has_*
+ *	CORE_START	/dev/kvm, kernel, UID-block lock, pidfd of the warden, then as the has_*
  *			fields say: initramfs, serial in, serial out
+ *	NAMESPACES	what the core's sandbox begins with: the VM's empty network namespace, a
+ *			mount namespace with an empty root
  *	CHILD_ADDED	the core's end of that device's channel; CHILD_OFFERED likewise
  *	DEVICE_START	n_fds resources of the device (disk, tap, socket, ...), then the pidfd of
- *			the warden
+ *			the warden, then with has_root a mount namespace with an empty root, with
+ *			has_network the VM's empty network namespace
  *	SETUP		the device page, then one memfd per region; then, for a device behind the
  *			IOMMU, the table (read-only), its endpoint page, the eventfd of faults; for
  *			the IOMMU's process the table and that eventfd (ipc/iommu_memory.h)
@@ -54,7 +57,7 @@
  *	ENABLE_QUEUE	kick eventfd, call eventfd
  *	CONTROL_REQUEST	with has_program: the program to run
  *
- * READY, NEEDS_RESET, RESET, PAUSE, RESUME, PING, POWER_BUTTON and REBOOT have no body.
+ * NAMESPACES, READY, NEEDS_RESET, RESET, PAUSE, RESUME, PING, POWER_BUTTON, REBOOT: no body.
  * GET_COUNTERS uses counters.slot and is answered by COUNTERS with the same seq. CONDEMN, STALLED,
  * REVIVE, DEVICE_STATE and LOG use device_event, CONFIG_WRITTEN and CONFIG_CHANGED config,
  * CORE_FAILED and DEVICE_FAILED failed, ENDPOINT_STALLED endpoint, the CHILD_* and DRAIN child; the others the member of their
@@ -109,6 +112,7 @@ enum message_type {
 	MESSAGE_PING, /* also warden -> core */
 	/* warden -> core */
 	MESSAGE_CORE_START,
+	MESSAGE_NAMESPACES,
 	MESSAGE_CHILD_ADDED,
 	MESSAGE_CHILD_GONE,
 	MESSAGE_CHILD_OFFERED,
@@ -147,7 +151,8 @@ struct message_device_start {
 	bool seccomp_log;
 	uint32_t verbosity;
 	struct device_config config; /* without paths */
-	uint32_t n_fds; /* the resources, without the pidfd that follows them */
+	uint32_t n_fds; /* the resources, without what follows them */
+	bool has_root, has_network; /* without has_root the device makes an empty root itself */
 	/* Not 0: fd DEVICE_RING_FD is an io_uring that is still disabled; see ring_params.h */
 	uint32_t n_ring;
 	uint64_t ring[RING_PARAMS_N];

@@ -38,6 +38,7 @@ SAME_VALUE(SERIAL_NULL, BULKHEAD__SERIAL_MODE__SERIAL_NULL);
 SAME_VALUE(SERIAL_TTY, BULKHEAD__SERIAL_MODE__SERIAL_TTY);
 SAME_VALUE(SERIAL_PTY, BULKHEAD__SERIAL_MODE__SERIAL_PTY);
 SAME_VALUE(SERIAL_FILE, BULKHEAD__SERIAL_MODE__SERIAL_FILE);
+SAME_VALUE(SERIAL_SOCKET, BULKHEAD__SERIAL_MODE__SERIAL_SOCKET);
 SAME_VALUE(VM_TRANSPORT_PCI, BULKHEAD__TRANSPORT__TRANSPORT_PCI);
 SAME_VALUE(VM_TRANSPORT_MMIO, BULKHEAD__TRANSPORT__TRANSPORT_MMIO);
 SAME_VALUE(VM_STATE_STARTING, BULKHEAD__VM_STATE__VM_STATE_STARTING);
@@ -93,6 +94,19 @@ static const struct codec_struct blk_config_layout = CODEC_LAYOUT(
 #undef WIRE
 #undef PLAIN
 
+#define WIRE Bulkhead__ConsoleConfig
+#define PLAIN struct console_config
+static const struct codec_field console_config_fields[] = {
+	CODEC_ENUM(mode, UP_TO(SERIAL_SOCKET + 1) & ~BIT(SERIAL_OFF)),
+	CODEC_BOOL(has_in),
+	CODEC_BOOL(has_out),
+	CODEC_BOOL(has_size),
+};
+static const struct codec_struct console_config_layout = CODEC_LAYOUT(
+	bulkhead__console_config__descriptor, PLAIN, console_config_fields, NULL);
+#undef WIRE
+#undef PLAIN
+
 #define WIRE Bulkhead__DeviceConfig
 #define PLAIN struct device_config
 static const struct codec_field device_config_fields[] = {
@@ -100,6 +114,7 @@ static const struct codec_field device_config_fields[] = {
 	CODEC_NAME(id),
 	CODEC_STRUCT_IF(blk, blk_config_layout, type, DEVICE_TYPE_BLK),
 	CODEC_BOOL(iommu),
+	CODEC_STRUCT_IF(console, console_config_layout, type, DEVICE_TYPE_CONSOLE),
 };
 static const struct codec_struct device_config_layout = CODEC_LAYOUT(
 	bulkhead__device_config__descriptor, PLAIN, device_config_fields, NULL);
@@ -173,7 +188,9 @@ static const struct codec_field device_start_fields[] = {
 	CODEC_BOOL(seccomp_log),
 	CODEC_ANY32(verbosity),
 	CODEC_STRUCT(config, device_config_layout),
-	CODEC_U32(n_fds, 0, FDSET_MAX - 1),
+	CODEC_U32(n_fds, 0, FDSET_MAX - 3),
+	CODEC_BOOL(has_root),
+	CODEC_BOOL(has_network),
 	CODEC_U64S(ring, n_ring),
 };
 static const struct codec_struct device_start_layout = CODEC_LAYOUT(
@@ -545,6 +562,7 @@ static const struct codec_type types[MESSAGE_N_] = {
 	ROW(RESUME, RESUME, empty_layout),
 	ROW(PING, PING, empty_layout),
 	ROW(CORE_START, CORE_START, core_start_layout),
+	ROW(NAMESPACES, NAMESPACES, empty_layout),
 	ROW(CHILD_ADDED, CHILD_ADDED, child_layout),
 	ROW(CHILD_GONE, CHILD_GONE, child_layout),
 	ROW(CHILD_OFFERED, CHILD_OFFERED, child_layout),

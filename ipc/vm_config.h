@@ -32,11 +32,12 @@ enum vm_transport {
 };
 
 enum serial_mode {
-	SERIAL_OFF, /* the port exists, output is dropped, nobody types */
-	SERIAL_NULL, /* same as off for the guest; accepted for Cloud Hypervisor's users */
+	SERIAL_OFF, /* COM1: the port exists, output is dropped, nobody types; console: no device */
+	SERIAL_NULL, /* output is dropped, nobody types */
 	SERIAL_TTY, /* stdin and stdout */
 	SERIAL_PTY,
 	SERIAL_FILE, /* output only */
+	SERIAL_SOCKET, /* virtio console only */
 };
 
 struct blk_config {
@@ -47,13 +48,20 @@ struct blk_config {
 	char serial[21]; /* VIRTIO_BLK_T_GET_ID: up to 20 bytes */
 };
 
+struct console_config {
+	enum serial_mode mode; /* not off */
+	bool has_in, has_out; /* DEVICE_START: which fds come, in this order; a listener is last */
+	bool has_size; /* one of them is a terminal */
+};
+
 struct device_config {
 	enum device_type type;
 	char id[VM_ID_MAX];
 	bool iommu; /* its DMA goes through the IOMMU */
-	char *path; /* warden only: the image (blk), the source of entropy (rng) */
+	char *path; /* warden only: image (blk), file or socket (console), source (rng) */
 	union {
 		struct blk_config blk;
+		struct console_config console;
 	};
 };
 

@@ -180,6 +180,7 @@ int sandbox_enter(const struct sandbox_profile *profile, const struct sandbox_pa
 		step_fn *run;
 	} steps[] = {
 		{ "standard fds", step_stdio },
+		{ "given namespaces", sandbox_step_join },
 		{ "user and group ids", step_ids },
 		{ "user namespace", sandbox_step_userns },
 		{ "namespaces", sandbox_step_namespaces },
@@ -204,6 +205,16 @@ int sandbox_enter(const struct sandbox_profile *profile, const struct sandbox_pa
 		}
 	}
 	return 0;
+}
+
+void sandbox_close_params(struct sandbox_params *params)
+{
+	params->parent_pidfd = fd_close(params->parent_pidfd);
+	if (params->root_fd != 0)
+		(void)fd_close(params->root_fd);
+	if (params->network_fd != 0)
+		(void)fd_close(params->network_fd);
+	params->root_fd = params->network_fd = 0;
 }
 
 int sandbox_seal(const struct sandbox_profile *profile, const struct sandbox_params *params)

@@ -3,12 +3,12 @@
  * How a Bulkhead process gives up everything it does not need. Core and device processes enter
  * the same way; a const profile per program says where they differ.
  *
- * The process was spawned into its own pid namespace and the VM's empty net namespace, with fds
- * 0 and 1 on /dev/null, stderr on 2 and its channel on 3. Two steps, because the core makes its
+ * The process was spawned into its own pid namespace, with fds 0 and 1 on /dev/null, stderr on 2
+ * and its channel on 3. Two steps, because the core makes its
  * vCPU threads in between:
  *
- *   sandbox_enter()  own uid and gid, no groups; own user, mount, ipc, uts and cgroup namespaces
- *		      (pid and net came with the spawn); an empty read-only root; rlimits; no
+ *   sandbox_enter()  own uid and gid, no groups; own user, mount, ipc, uts and cgroup namespaces,
+ *		      the VM's empty net namespace; an empty read-only root; rlimits; no
  *		      capabilities; not dumpable; dies with the warden; no_new_privs; Landlock;
  *		      no memory that was writable becomes executable
  *   sandbox_seal()   stderr onto /dev/null, no more fds or threads than promised, then the
@@ -53,6 +53,12 @@ struct sandbox_params {
 	uid_t uid; /* 0: keep the current one (weak sandbox) */
 	gid_t gid;
 	int parent_pidfd; /* pidfd of the warden, borrowed: is it still alive once PDEATHSIG is set? */
+	/*
+	 * A mount namespace that sandbox_make_root() was called in: ours becomes a copy of it. 0:
+	 * make one like it, which takes the kernel 0.5 ms and more.
+	 */
+	int root_fd;
+	int network_fd; /* the network namespace to join; 0: stay in this one */
 	uint64_t file_size_max; /* bytes; RLIM_INFINITY for block devices */
 	uint64_t max_fds; /* sandbox_seal(): RLIMIT_NOFILE from now on; 0: as in the profile */
 	bool seccomp_log;
@@ -70,6 +76,9 @@ struct sandbox_params {
 int must_check sandbox_enter(const struct sandbox_profile *profile,
 			     const struct sandbox_params *params, const char **ret_step);
 
+/** sandbox_close_params() - close the descriptors in @params: the sandbox was entered */
+void sandbox_close_params(struct sandbox_params *params);
+
 /**
  * sandbox_seal() - point stderr at /dev/null and install the filter on every thread
  *
@@ -77,6 +86,15 @@ int must_check sandbox_enter(const struct sandbox_profile *profile,
  */
 int must_check sandbox_seal(const struct sandbox_profile *profile,
 			    const struct sandbox_params *params);
+
+/**
+ * sandbox_make_root() - replace the root of the caller's mount namespace by an empty, read-only one
+ *
+ * The namespace must be the caller's own. Nothing of the old tree stays in it. Also used by the
+ * warden, in a thread that has unshared it.
+ * Return: 0; -errno.
+ */
+int must_check sandbox_make_root(void);
 
 /**
  * sandbox_close_fds() - close every fd from 3 upwards that is not in @keep

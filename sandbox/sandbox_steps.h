@@ -4,6 +4,10 @@
 
 #include "sandbox/sandbox.h"
 
+/** sandbox_step_join() - into the namespaces in @params; keeps a way to /proc for the id maps */
+int must_check sandbox_step_join(const struct sandbox_profile *profile,
+				 const struct sandbox_params *params);
+
 /** sandbox_step_userns() - own user namespace that maps exactly the current uid and gid */
 int must_check sandbox_step_userns(const struct sandbox_profile *profile,
 				   const struct sandbox_params *params);
@@ -12,7 +16,7 @@ int must_check sandbox_step_userns(const struct sandbox_profile *profile,
 int must_check sandbox_step_namespaces(const struct sandbox_profile *profile,
 				       const struct sandbox_params *params);
 
-/** sandbox_step_root() - an empty, read-only root directory; nothing of the old tree stays */
+/** sandbox_step_root() - an empty, read-only root directory, unless one was taken over */
 int must_check sandbox_step_root(const struct sandbox_profile *profile,
 				 const struct sandbox_params *params);
 

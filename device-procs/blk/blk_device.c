@@ -21,7 +21,7 @@
 #include "ipc/log.h"
 #include "sandbox/filters.h"
 
-/* So many requests are begun, submitted and shown to the driver together. */
+/* So many requests are begun, submitted and shown to the driver together, at the most. */
 #define BATCH 16u
 
 #define FEATURE(bit) (UINT64_C(1) << (bit))
@@ -36,6 +36,7 @@ struct blk_device {
 	uint32_t n_queues, queue_size;
 	struct blk_io *ios; /* n_queues * queue_size */
 	uint64_t dirty; /* bit per queue: something was pushed and not yet published */
+	bool has_answered; /* completions went out, and no chain has come in since */
 	struct event *completions;
 	struct span spans[BLK_SPANS_MAX]; /* of the chain that is being looked at */
 };
@@ -237,13 +238,24 @@ static int settle(struct blk_device *b)
 	return 0;
 }
 
-/* Begins up to BATCH requests. Return: 0; VIRTQUEUE_EMPTY; VIRTQUEUE_BROKEN; -errno */
-static int take_batch(struct blk_device *b, struct virtqueue *vq, uint32_t queue)
+/*
+ * A disk begins with the first request of a batch when all of them are submitted. One with nothing
+ * to do gets the first at once, a busy one as many together as it has already.
+ */
+static uint32_t batch_size(const struct blk_device *b)
+{
+	uint32_t n = b->disk.is_direct ? b->engine.n_in_ring : BATCH;
+
+	return n == 0 ? 1 : n < BATCH ? n : BATCH;
+}
+
+/* Begins up to @n requests. Return: 0; VIRTQUEUE_EMPTY; VIRTQUEUE_BROKEN; -errno */
+static int take_batch(struct blk_device *b, struct virtqueue *vq, uint32_t queue, uint32_t n)
 {
 	struct virtqueue_chain chain = { .spans = b->spans, .n_spans_max = BLK_SPANS_MAX };
 	uint32_t i;
 
-	for (i = 0; i < BATCH; i++) {
+	for (i = 0; i < n; i++) {
 		int r = virtqueue_pop(vq, &chain);
 
 		if (r == 0)
@@ -257,12 +269,14 @@ static int take_batch(struct blk_device *b, struct virtqueue *vq, uint32_t queue
 /* Takes at most one queue full. Return: 0; VIRTQUEUE_BROKEN; -errno */
 static int take_chains(struct blk_device *b, struct virtqueue *vq, uint32_t queue)
 {
-	uint32_t taken;
-	int r;
+	uint32_t taken = 0;
 
 	virtqueue_disable_notify(vq);
-	for (taken = 0; taken < vq->size; taken += BATCH) {
-		r = take_batch(b, vq, queue);
+	while (taken < vq->size) {
+		uint32_t n = batch_size(b);
+		int r = take_batch(b, vq, queue, n);
+
+		taken += n;
 		if (r == VIRTQUEUE_EMPTY) {
 			if (device_is_polling(b->dev) || !virtqueue_enable_notify(vq))
 				return 0;
@@ -293,6 +307,7 @@ static int blk_kick(void *state, uint32_t queue)
 	if (r < 0)
 		return r;
 	publish(b);
+	b->has_answered = false;
 	r = take_chains(b, vq, queue);
 	if (r == VIRTQUEUE_BROKEN)
 		device_queue_broke(b->dev, queue);
@@ -301,28 +316,46 @@ static int blk_kick(void *state, uint32_t queue)
 	return settle(b);
 }
 
-/* What is in the ring comes back by itself. */
+/* The disk wakes us by itself; a driver that has got an answer is likely to ask on at once. */
 static bool blk_poll_is_useful(const void *state)
 {
 	const struct blk_device *b = state;
 
-	return b->engine.n_in_ring == 0;
+	return b->engine.n_in_ring == 0 || b->has_answered;
 }
 
-static void on_completions(evutil_socket_t fd, short what, void *ctx)
+/* What has completed goes out, and what that led to goes in. Return: was there anything? */
+static bool take_completions(struct blk_device *b)
 {
-	struct blk_device *b = ctx;
+	uint32_t before = b->engine.n_in_ring;
 	int r;
 
-	(void)fd;
-	(void)what;
+	if (before == 0)
+		return false;
 	r = blk_engine_reap(&b->engine);
+	/* A completion whose request goes on leaves their number as it was, but has work queued. */
+	if (r == 0 && b->engine.n_in_ring == before && io_uring_sq_ready(&b->engine.ring) == 0)
+		return false;
+	b->has_answered = true;
 	if (r == 0) {
 		publish(b);
 		r = settle(b);
 	}
 	if (r < 0)
 		device_fail(b->dev, "disk: %s", strerror(-r));
+	return true;
+}
+
+static bool blk_look(void *state)
+{
+	return take_completions(state);
+}
+
+static void on_completions(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd;
+	(void)what;
+	(void)take_completions(ctx);
 }
 
 static int blk_start(void *state, struct device *dev, struct event_base *base)
@@ -361,4 +394,5 @@ const struct device_ops blk_device_ops = {
 	.set_features = blk_set_features,
 	.kick = blk_kick,
 	.poll_is_useful = blk_poll_is_useful,
+	.look = blk_look,
 };

@@ -37,6 +37,7 @@ struct device_offer {
 	uint64_t file_size_max; /* RLIMIT_FSIZE, bytes */
 	int keep_fds[FDSET_MAX]; /* the fds that the device keeps open, any order */
 	uint32_t n_keep_fds;
+	uint32_t n_late_fds; /* so many more it may open once it serves, besides those of queues */
 };
 
 struct device_ops {
@@ -72,6 +73,12 @@ struct device_ops {
 
 	/* The driver reset the device, and its queues are disabled. NULL: nothing to do. */
 	void (*reset)(void *state);
+
+	/*
+	 * While spinning: look at what is ready outside the queues and do it. Return: was there
+	 * anything? NULL: there is nothing outside the queues, or it wakes us.
+	 */
+	bool (*look)(void *state);
 
 	/* The driver wrote to config space; NULL: nothing is writable. */
 	void (*config_written)(void *state, uint32_t offset, uint32_t len, const uint8_t *data);
@@ -133,6 +140,14 @@ bool device_is_polling(const struct device *dev);
 
 /** device_queue_broke() - virtqueue_pop() said BROKEN: log it and ask for a reset, once */
 void device_queue_broke(struct device *dev, uint32_t i);
+
+/**
+ * device_config_change() - [offset, offset + len) of config space is @data from now on
+ *
+ * The core shows it to the driver and tells it by a configuration change interrupt.
+ * Context: once it serves.
+ */
+void device_config_change(struct device *dev, uint32_t offset, uint32_t len, const void *data);
 
 /** device_fail() - the device cannot go on: tell the core, leave the loop, exit 1 */
 void device_fail(struct device *dev, const char *fmt, ...) printf_like(2, 3);

@@ -51,6 +51,16 @@ void device_fail(struct device *dev, const char *fmt, ...)
 	leave(dev, 1);
 }
 
+void device_config_change(struct device *dev, uint32_t offset, uint32_t len, const void *data)
+{
+	struct message m = { .type = MESSAGE_CONFIG_CHANGED };
+
+	m.config.offset = offset;
+	m.config.len = len;
+	memcpy(m.config.data, data, len);
+	device_send(dev, &m);
+}
+
 static void reply(struct device *dev, uint32_t seq, int result, uint64_t value)
 {
 	struct message m = {

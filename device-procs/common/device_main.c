@@ -93,8 +93,12 @@ static int open_device(struct device *dev, struct start_failure *f)
 					      LOG_LEVEL_DEBUG);
 	dev->sandbox = (struct sandbox_params){
 		.uid = start->uid, .gid = start->gid, .seccomp_log = start->seccomp_log,
-		.parent_pidfd = fdset_steal(&fds, start->n_fds), /* the last one: message.h */
+		.parent_pidfd = fdset_steal(&fds, start->n_fds), /* in the order of message.h */
 	};
+	if (start->has_root)
+		dev->sandbox.root_fd = fdset_steal(&fds, start->n_fds + 1);
+	if (start->has_network)
+		dev->sandbox.network_fd = fdset_steal(&fds, start->n_fds + 1 + start->has_root);
 	r = dev->ops->open(start, &fds, &dev->state, &dev->offer, f->text);
 	if (r < 0 && f->text[0] == '\0')
 		return failed(f, r, "%s", strerror(-r));
@@ -188,14 +192,18 @@ static int compare_int(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Only the channel, the warden's pidfd and the device's own fds live on. */
+/* Only the channel, what the sandbox is entered with and the device's own fds live on. */
 static int close_others(struct device *dev)
 {
-	int keep[FDSET_MAX + 2];
+	int keep[FDSET_MAX + 4];
 	size_t n = 0;
 
 	keep[n++] = channel_fd(dev->channel);
 	keep[n++] = dev->sandbox.parent_pidfd;
+	if (dev->sandbox.root_fd != 0)
+		keep[n++] = dev->sandbox.root_fd;
+	if (dev->sandbox.network_fd != 0)
+		keep[n++] = dev->sandbox.network_fd;
 	memcpy(keep + n, dev->offer.keep_fds, dev->offer.n_keep_fds * sizeof(keep[0]));
 	n += dev->offer.n_keep_fds;
 	qsort(keep, n, sizeof(keep[0]), compare_int);
@@ -203,7 +211,7 @@ static int close_others(struct device *dev)
 }
 
 /*
- * Everything that will ever be open is, but for two eventfds per queue. New fds take the lowest
+ * Everything that will ever be open is, but for two eventfds per queue and what the device says. New fds take the lowest
  * free number, so this limit allows exactly those, wherever the free numbers are.
  */
 static uint64_t fd_limit(const struct device *dev)
@@ -217,7 +225,7 @@ static uint64_t fd_limit(const struct device *dev)
 		n_open++;
 		highest = fd;
 	}
-	limit = n_open + 2ull * dev->offer.n_queues;
+	limit = n_open + dev->offer.n_late_fds + 2ull * dev->offer.n_queues;
 	return limit > (uint64_t)highest ? limit : (uint64_t)highest + 1;
 }
 
@@ -244,7 +252,7 @@ static int enter_sandbox(struct device *dev, struct start_failure *f)
 		return failed(f, r, "sandbox: fds: %s", strerror(-r));
 	params->file_size_max = dev->offer.file_size_max;
 	r = sandbox_enter(dev->ops->profile, params, &step);
-	params->parent_pidfd = fd_close(params->parent_pidfd);
+	sandbox_close_params(params);
 	return r < 0 ? failed(f, r, "sandbox: %s: %s", step, strerror(-r)) : 0;
 }
 

@@ -313,7 +313,8 @@ void virtqueue_show(struct virtqueue *vq)
 	}
 	for (i = 0; i < vq->n_done; i++) {
 		virtqueue_iommu_release(vq, vq->done[i]);
-		journal_store(vq, vq->done[i], JOURNAL_FREE, 0);
+		if (!vq->fault) /* else a successor finds a journal that adds up, and the fault again */
+			journal_store(vq, vq->done[i], JOURNAL_FREE, 0);
 		vq->heads[vq->done[i]] = VIRTQUEUE_HEAD_FREE;
 	}
 	vq->n_in_flight -= vq->n_done;

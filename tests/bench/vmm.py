@@ -34,9 +34,15 @@ class Guest:
 
 
 class Vmm:
-    """A program under test. command() returns argv; version() a line for the report."""
+    """A program under test. command() returns argv; version() a line for the report.
+
+    helper() returns the argv of a process that must run before and the socket that shows that it
+    does, for those who keep the disk outside.
+    """
 
     name = ""
+    is_host = False  # a ceiling: no VM
+    needs_helper = False
 
     def __init__(self, program):
         self.program = program
@@ -47,6 +53,9 @@ class Vmm:
 
     def is_vcpu(self, thread):
         return thread.startswith("vcpu")
+
+    def helper(self, guest, folder):
+        return None
 
 
 class Bulkhead(Vmm):
@@ -103,25 +112,57 @@ class Firecracker(Vmm):
 
 
 class Qemu(Vmm):
-    name = "qemu-microvm"
+    machine = "microvm,x-option-roms=off,rtc=off,pit=off,pic=off"
+
+    def __init__(self, program, name="qemu-microvm"):
+        super().__init__(program)
+        self.name = name
 
     def is_vcpu(self, thread):
         return thread.startswith("CPU ")
 
-    def command(self, guest, folder):
-        argv = [self.program, "-M", "microvm,x-option-roms=off,rtc=off,pit=off,pic=off",
+    def basics(self, guest):
+        return [self.program, "-M", self.machine,
                 "-enable-kvm", "-cpu", "host,-arch-capabilities", "-nodefaults", "-no-user-config",
                 "-display", "none", "-no-reboot", "-sandbox", "on", "-serial", "stdio",
                 "-global", "virtio-mmio.force-legacy=false",
                 "-m", str(guest.memory_mib), "-smp", str(guest.cpus),
                 "-kernel", guest.probe, "-append", guest.cmdline,
                 "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+
+    def blockdev(self, guest):
+        return ["driver=file,node-name=d0,aio=io_uring,"
+                f"filename={guest.disk},cache.direct={'on' if guest.direct else 'off'}"]
+
+    def command(self, guest, folder):
+        argv = self.basics(guest)
         if guest.disk:
-            argv += ["-object", "iothread,id=io0", "-blockdev",
-                     "driver=file,node-name=d0,aio=io_uring,"
-                     f"filename={guest.disk},cache.direct={'on' if guest.direct else 'off'}",
+            argv += ["-object", "iothread,id=io0", "-blockdev", *self.blockdev(guest),
                      "-device", "virtio-blk-device,drive=d0,iothread=io0"]
         return argv
+
+
+class QemuStorageDaemon(Qemu):
+    """The disk in a process of its own, by vhost-user: QEMU's microvm in front of it."""
+
+    machine = Qemu.machine + ",memory-backend=ram"
+    needs_helper = True
+
+    def __init__(self, program, daemon):
+        super().__init__(program, "qemu-storage-daemon")
+        self.daemon = daemon
+
+    def helper(self, guest, folder):
+        socket = os.path.join(folder, "disk.sock")
+        return [self.daemon, "--object", "iothread,id=io0", "--blockdev", *self.blockdev(guest),
+                "--export", "type=vhost-user-blk,id=e0,node-name=d0,iothread=io0,writable=on,"
+                f"addr.type=unix,addr.path={socket}"], socket
+
+    def command(self, guest, folder):
+        return self.basics(guest) + [
+            "-object", f"memory-backend-memfd,id=ram,size={guest.memory_mib}M,share=on",
+            "-chardev", f"socket,id=c0,path={os.path.join(folder, 'disk.sock')}",
+            "-device", "vhost-user-blk,chardev=c0"]
 
 
 def wait_unlocked(path, deadline=10):
@@ -151,11 +192,28 @@ class Run:
         self.output = b""
         self.disk = guest.disk
         command = vmm.command(guest, self.folder)
+        self.helper = self._start_helper(vmm.helper(guest, self.folder))
         self.started = time.monotonic_ns()
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=self.accounted, close_fds=self.accounted,
             preexec_fn=self._join if self.accounted else None)
+
+    def _start_helper(self, how, deadline=10):
+        if not how:
+            return None
+        argv, socket = how
+        helper = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL,
+                                  preexec_fn=self._join if self.accounted else None)
+        end = time.monotonic() + deadline
+        while not os.path.exists(socket):
+            if helper.poll() is not None or time.monotonic() > end:
+                helper.kill()
+                helper.wait()
+                raise RuntimeError(f"{argv[0]} does not start")
+            time.sleep(0.005)
+        return helper
 
     def _join(self):
         with open(os.path.join(self.group, "cgroup.procs"), "w") as procs:
@@ -168,9 +226,10 @@ class Run:
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        for process in filter(None, (self.process, self.helper)):
+            if process.poll() is None:
+                process.kill()
+            process.wait()
         self.process.stdout.close()
         self.process.stderr.close()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -189,7 +248,7 @@ class Run:
         if self.accounted:
             with open(os.path.join(self.group, "cgroup.procs")) as procs:
                 return [int(line) for line in procs]
-        return [self.process.pid]
+        return [p.pid for p in (self.process, self.helper) if p]
 
     def threads(self):
         """(pid, tid, name) of every thread."""
@@ -215,6 +274,22 @@ class Run:
                         open(f"/proc/{pid}/task/{tid}/schedstat") as stat:
                     total -= int(stat.read().split()[0])
         return total
+
+    def count_events(self, event, seconds):
+        """How often a tracepoint was passed per second, by all threads; None: it cannot be told.
+
+        Interrupts are injected on behalf of any thread, the kernel's included: system-wide.
+        """
+        argv = ["perf", "stat", "-x,", "-e", event]
+        if event.startswith("kvm:"):
+            argv.append("-a")
+        else:
+            argv += ["-t", ",".join(str(tid) for _, tid, _ in self.threads())]
+        done = subprocess.run(argv + ["--", "sleep", str(seconds)], capture_output=True, text=True)
+        fields = [line.split(",") for line in done.stderr.splitlines() if event in line]
+        if not fields or not fields[0][0].isdigit():
+            return None
+        return int(fields[0][0]) / seconds
 
     def wait_for(self, text, deadline=60):
         """Read until a line begins with @text; returns CLOCK_MONOTONIC ns of its arrival.

@@ -33,7 +33,11 @@ static void check_device(const struct vm_config *config, uint32_t i)
 	for (uint32_t j = 0; j < i; j++)
 		fuzz_check(strcmp(d->id, config->devices[j].id) != 0);
 	fuzz_check(device_type_name(d->type) != NULL);
-	fuzz_check(d->path != NULL && d->path[0] != '\0');
+	if (d->type == DEVICE_TYPE_CONSOLE)
+		fuzz_check((d->console.mode == SERIAL_FILE || d->console.mode == SERIAL_SOCKET) ==
+			   (d->path != NULL));
+	else
+		fuzz_check(d->path != NULL && d->path[0] != '\0');
 	if (d->type == DEVICE_TYPE_BLK) {
 		fuzz_check(d->blk.num_queues >= 1 && d->blk.num_queues <= config->n_cpus);
 		fuzz_check(d->blk.queue_size >= 2 && d->blk.queue_size <= DEVICE_QUEUE_SIZE_MAX &&

@@ -76,7 +76,7 @@ static void check_device_values(const struct message *m)
 		break;
 	case MESSAGE_DEVICE_START:
 		fuzz_check(m->device_start.slot < VM_DEVICES_MAX);
-		fuzz_check(m->device_start.n_fds < FDSET_MAX);
+		fuzz_check(m->device_start.n_fds <= FDSET_MAX - 3);
 		fuzz_check(m->device_start.n_cpus >= 1 && m->device_start.n_cpus <= VM_CPUS_MAX);
 		break;
 	case MESSAGE_CORE_START:

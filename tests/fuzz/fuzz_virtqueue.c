@@ -36,13 +36,16 @@ static struct virtqueue_setup setup;
 static struct span spans[SPANS_MAX];
 static struct virtqueue_chain chain;
 
-/* The model: heads that were popped and not pushed, and pushed and not flushed. */
+/* The model: heads that were popped and not pushed, pushed and not flushed, and to be replayed. */
 struct heads {
 	uint32_t n;
-	uint16_t list[STEPS_MAX];
+	uint16_t list[DEVICE_QUEUE_SIZE_MAX];
 };
 
-static struct heads in_flight, done;
+static struct heads in_flight, done, replay;
+static uint32_t n_replaying; /* of in_flight */
+static bool is_replaying[DEVICE_QUEUE_SIZE_MAX], is_careful;
+static int last_popped; /* -1: something happened since */
 
 static bool has_head(const struct heads *heads, uint16_t head)
 {
@@ -54,7 +57,7 @@ static bool has_head(const struct heads *heads, uint16_t head)
 
 static void add_head(struct heads *heads, uint16_t head)
 {
-	fuzz_check(heads->n < STEPS_MAX);
+	fuzz_check(heads->n < DEVICE_QUEUE_SIZE_MAX);
 	heads->list[heads->n++] = head;
 }
 
@@ -157,12 +160,36 @@ static bool expect_table(struct expected *e, uint64_t table, uint32_t n, uint32_
 	return false;
 }
 
+/* Must new chains, or the next one to be replayed, wait for those that are being replayed? */
+static bool is_held_back(void)
+{
+	return setup.is_concurrent && n_replaying > 0 && (replay.n == 0 || is_careful);
+}
+
+/* The oldest one to be replayed. */
+static uint32_t oldest(void)
+{
+	uint32_t best = 0;
+
+	for (uint32_t i = 1; i < replay.n; i++)
+		if (page.journal[replay.list[i]] < page.journal[replay.list[best]])
+			best = i;
+	return best;
+}
+
 /* What the next pop has to say; @next: position, @idx: the available index that it goes by. */
 static struct expected expect_pop(uint16_t next, uint16_t idx)
 {
 	struct expected e = { 0 };
 	uint16_t head;
 
+	if (is_held_back())
+		return e;
+	if (replay.n > 0) {
+		head = replay.list[oldest()];
+		e.is_broken = !expect_table(&e, setup.desc, setup.size, head, true);
+		return e;
+	}
 	if (idx == next)
 		return e;
 	if ((uint16_t)(idx - next) > setup.size) {
@@ -207,16 +234,44 @@ static void step_pop(void)
 	fuzz_check(!was_broken || r == VIRTQUEUE_BROKEN);
 	if (!was_broken)
 		check_expected(&expected, r);
+	last_popped = -1;
 	if (r != 0) {
 		fuzz_check(page.next_avail == position);
 		return;
 	}
 	fuzz_check(chain.head < setup.size);
 	fuzz_check(!has_head(&in_flight, chain.head) && !has_head(&done, chain.head));
+	fuzz_check(chain.is_replayed == (replay.n > 0));
+	is_replaying[chain.head] = chain.is_replayed;
+	n_replaying += chain.is_replayed;
+	last_popped = chain.head;
+	if (chain.is_replayed) {
+		uint32_t i = oldest();
+
+		fuzz_check(replay.list[i] == chain.head);
+		fuzz_check(chain.is_poisoned == (page.deaths[chain.head] >= VIRTQUEUE_DEATHS_MAX));
+		replay.list[i] = replay.list[--replay.n];
+	}
 	add_head(&in_flight, chain.head);
-	fuzz_check(page.next_avail == position + 1);
+	fuzz_check(page.next_avail == position + !chain.is_replayed);
 	fuzz_check(journal_state(chain.head) == JOURNAL_FETCHED);
 	check_chain();
+}
+
+static void step_unpop(void)
+{
+	uint16_t head = (uint16_t)last_popped;
+
+	if (last_popped < 0)
+		return;
+	last_popped = -1;
+	fuzz_check(in_flight.list[--in_flight.n] == head);
+	virtqueue_unpop(vq, head);
+	if (is_replaying[head]) {
+		n_replaying--;
+		add_head(&replay, head);
+	}
+	fuzz_check(journal_state(head) == (is_replaying[head] ? JOURNAL_FETCHED : JOURNAL_FREE));
 }
 
 /* @which: one of those in flight; with 0x80 any number at all, which would be our own bug. */
@@ -234,6 +289,8 @@ static void step_push(uint8_t which, uint32_t len)
 		return;
 	head = in_flight.list[i];
 	virtqueue_push(vq, head, len);
+	last_popped = -1;
+	n_replaying -= is_replaying[head];
 	in_flight.list[i] = in_flight.list[--in_flight.n];
 	add_head(&done, head);
 	if (virtqueue_fault(vq) == NULL)
@@ -252,7 +309,8 @@ static void step_flush(void)
 		if (!(setup.features & VIRTIO_F_EVENT_IDX_BIT) && !setup.resume)
 			fuzz_check(wants == !(load16(setup.avail) & 1));
 	}
-	for (uint32_t i = 0; i < done.n; i++)
+	last_popped = -1;
+	for (uint32_t i = 0; i < done.n && !is_broken; i++)
 		fuzz_check(journal_state(done.list[i]) == JOURNAL_FREE);
 	for (uint32_t i = 0; i < in_flight.n; i++)
 		fuzz_check(journal_state(in_flight.list[i]) == JOURNAL_FETCHED);
@@ -280,14 +338,29 @@ static void step_available(uint8_t n)
 				 (uint16_t)(load16(at) + n));
 }
 
+/* The model of a successor: what the journal says is in flight is to be replayed. */
+static void expect_replay(void)
+{
+	in_flight.n = done.n = replay.n = n_replaying = 0;
+	is_careful = false;
+	last_popped = -1;
+	for (uint32_t i = 0; i < setup.size; i++) {
+		if (journal_state(i) != JOURNAL_FETCHED)
+			continue;
+		add_head(&replay, (uint16_t)i);
+		is_careful |= page.deaths[i] > 0;
+	}
+}
+
 /*
  * Another process takes over, from this page. @is_honest: its predecessor kept the page's rules, so
- * what is in flight shows. Return: false when it does not take over.
+ * it must. Return: false when it does not take over.
  */
 static bool step_successor(bool is_honest)
 {
-	bool is_clean = in_flight.n + done.n == 0;
 	struct virtqueue *next = vq == &queues[0] ? &queues[1] : &queues[0];
+	uint32_t n_unfinished = in_flight.n + replay.n;
+	uint64_t n_done = vq->used_next;
 	int r;
 
 	setup.resume = true;
@@ -295,13 +368,17 @@ static bool step_successor(bool is_honest)
 	r = virtqueue_enable(next, &setup);
 	fuzz_check(r == 0 || r == VIRTQUEUE_BAD_JOURNAL);
 	fuzz_check((r == 0) == virtqueue_is_enabled(next));
-	fuzz_check(!is_honest || r != 0 || is_clean);
-	/* A broken queue publishes nothing more, so its position may say otherwise. */
-	fuzz_check(!is_honest || r == 0 || !is_clean || virtqueue_fault(vq) != NULL);
+	fuzz_check(!is_honest || r == 0);
 	if (r != 0)
 		return false;
+	is_honest &= virtqueue_fault(vq) == NULL;
 	vq = next;
-	in_flight.n = done.n = 0;
+	expect_replay();
+	fuzz_check(!is_honest || (replay.n == n_unfinished && vq->used_next == n_done));
+	fuzz_check(load16(setup.used + 2) == (uint16_t)vq->used_next);
+	fuzz_check(page.next_avail == page.used_commit + replay.n);
+	for (uint32_t i = 0; i < setup.size; i++)
+		fuzz_check(journal_state(i) == JOURNAL_FETCHED || page.journal[i] == 0);
 	return true;
 }
 
@@ -313,16 +390,22 @@ static bool step_scribble(struct fuzz_reader *in)
 
 	switch (at & 3) {
 	case 0:
-		page.next_avail = page.used_commit = v;
+		if (at & 4)
+			page.next_avail += (int8_t)v;
+		else
+			page.deaths[(at >> 3) % DEVICE_QUEUE_SIZE_MAX] = (uint8_t)v;
 		break;
 	case 1:
-		page.used_commit = v;
+		page.used_commit += at & 4 ? v : (uint64_t)(int8_t)v;
 		break;
 	case 2:
 		page.size = (uint32_t)v;
 		break;
 	default:
-		page.journal[(at >> 2) % DEVICE_QUEUE_SIZE_MAX] = v;
+		/* Few heads and small numbers hit more often. */
+		if (at & 4)
+			v &= UINT64_C(3) << 62 | UINT64_C(15) << 32 | 15;
+		page.journal[(at >> 3) % (at & 0x8000 ? DEVICE_QUEUE_SIZE_MAX : 8)] = v;
 		break;
 	}
 	return step_successor(false);
@@ -385,7 +468,10 @@ static bool step(struct fuzz_reader *in)
 		fuzz_check(virtqueue_enable_notify(vq) == virtqueue_has_more(vq));
 		return true;
 	case 7:
-		virtqueue_disable_notify(vq);
+		if (arg & 1)
+			step_unpop();
+		else
+			virtqueue_disable_notify(vq);
 		return true;
 	case 8:
 		return step_successor(true);
@@ -444,8 +530,11 @@ static void prepare(const struct start *s)
 		setup.features |= s->features >> i & 1 ? bits[i] : 0;
 	chain = (struct virtqueue_chain){ .spans = spans,
 					  .n_spans_max = s->n_spans_max % SPANS_MAX };
+	setup.is_concurrent = s->features >> 3 & 1;
 	memset(&page, 0, sizeof(page));
-	in_flight.n = done.n = 0;
+	in_flight.n = done.n = replay.n = n_replaying = 0;
+	last_popped = -1;
+	is_careful = false;
 	vq = &queues[0];
 	virtqueue_init(vq, gm, &page);
 }

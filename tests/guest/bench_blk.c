@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A load on the first disk, to be measured by the host: probe=bench
- * op=randread|randwrite|seqread|null depth=N block=BYTES span=MIB warm=S seconds=S tsc_khz=KHZ
+ * op=randread|randwrite|seqread|null depth=N block=BYTES span=MIB warm_ms=MS seconds=S tsc_khz=KHZ
  *
  * Polled, interrupts suppressed, EVENT_IDX when offered; a kick only when the device asks for one.
  * What completed in one look at the used ring goes out again as one batch. op=null asks for the
@@ -304,7 +304,7 @@ void bench_blk_run(void)
 	for (unsigned i = 0; i < b->depth; i++)
 		slot_stage(b, i, cpu_tsc());
 	submit(b, old);
-	run_for(b, boot_option_number("warm", 1) * khz * 1000);
+	run_for(b, boot_option_number("warm_ms", 500) * khz);
 	print("bench: begin\n");
 	turn(b, true);
 	forget(b);

@@ -108,6 +108,7 @@ void conformance_run(void)
 	conformance_chain();
 	conformance_blk();
 	conformance_reset();
+	conformance_console();
 	conformance_rng();
 	tap_done();
 }

@@ -35,4 +35,5 @@ void conformance_chain(void);
 void conformance_blk(void);
 void conformance_reset(void);
 void conformance_config(void);
+void conformance_console(void);
 void conformance_rng(void);

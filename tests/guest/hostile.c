@@ -228,6 +228,7 @@ void hostile_run(void)
 	hostile_status();
 	hostile_registers();
 	hostile_config();
+	hostile_console();
 	hostile_rng();
 	hostile_race();
 	hostile_random();

@@ -65,4 +65,5 @@ void hostile_registers(void);
 void hostile_config(void);
 void hostile_race(void);
 void hostile_random(void);
+void hostile_console(void);
 void hostile_rng(void);

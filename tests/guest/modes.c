@@ -233,6 +233,7 @@ const struct mode modes[] = {
 	{ "iommu", iommu_run },
 	{ "bench-iommu", bench_iommu_run },
 	{ "drive", mode_drive },
+	{ "vcon", mode_vcon },
 	{ "hostile", hostile_run },
 	{ "bench", bench_blk_run },
 	{ "verify", verify_blk_run },

@@ -14,6 +14,7 @@ void conformance_run(void);
 void iommu_run(void);
 void bench_iommu_run(void);
 void mode_drive(void);
+void mode_vcon(void);
 void hostile_run(void);
 void bench_blk_run(void);
 void verify_blk_run(void);

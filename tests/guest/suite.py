@@ -7,6 +7,7 @@ can be compared with those of the start: a device process that died has failed, 
 """
 
 import argparse
+import contextlib
 import fnmatch
 import hashlib
 import json
@@ -14,9 +15,11 @@ import os
 import re
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -27,6 +30,7 @@ IN_LAB = os.environ.get("BULKHEAD_LAB") == "1"
 LIMIT = 1200 if IN_LAB else 400
 MIB = 1 << 20
 SERIAL = "probe-disk"
+CONSOLE = "console.sock"  # in the folder of a run
 
 
 class Vmm:
@@ -64,7 +68,7 @@ class Bulkhead(Vmm):
             disk = f"path={path},num_queues={guest.cpus}"
             argv += ["--disk", disk + (",readonly=on" if is_read_only else "")
                      + (f",serial={SERIAL}" if i == 0 else "")]
-        return argv + ["--rng"]
+        return argv + ["--rng", "--console", "socket=" + os.path.join(folder, CONSOLE)]
 
     def control(self, folder, *command):
         return subprocess.run([os.path.join(BUILD, "bulkheadctl"), "--run-dir",
@@ -100,7 +104,7 @@ class Bulkhead(Vmm):
 
 
 class Qemu(Vmm):
-    def command(self, guest, _folder):
+    def command(self, guest, folder):
         is_microvm = self.name == "qemu-microvm"
         argv = [self.program, "-machine", "microvm,acpi=off" if is_microvm else "q35",
                 "-enable-kvm", "-cpu", "host,-arch-capabilities", "-nodefaults",
@@ -118,6 +122,11 @@ class Qemu(Vmm):
         n = len(guest.disks)
         argv += ["-device", f"virtio-rng-device,bus=virtio-mmio-bus.{n}" if is_microvm
                  else f"virtio-rng-pci,disable-legacy=on,addr={n + 2}"]
+        path = os.path.join(folder, CONSOLE)
+        argv += ["-chardev", f"socket,id=console,path={path},server=on,wait=off",
+                 "-device", (f"virtio-serial-device,bus=virtio-mmio-bus.{n + 1}" if is_microvm
+                             else f"virtio-serial-pci,disable-legacy=on,addr={n + 3}")
+                 + ",max_ports=1", "-device", "virtconsole,chardev=console"]
         return argv
 
 
@@ -223,6 +232,33 @@ def lines_of(process, deadline):
             yield line.decode(errors="replace").rstrip("\r")
 
 
+class Echo(threading.Thread):
+    """The other end of the guest's console: sends back what it gets, until the VMM closes it."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.path, self.is_over = path, False
+
+    def connect(self):
+        while not self.is_over:
+            client = socket.socket(socket.AF_UNIX)
+            try:
+                client.connect(self.path)
+                return client
+            except OSError:
+                client.close()
+                time.sleep(0.05)
+        return None
+
+    def run(self):
+        client = self.connect()
+        with contextlib.suppress(OSError):
+            while client and (data := client.recv(65536)):
+                client.sendall(data)
+        if client:
+            client.close()
+
+
 def file_state(path):
     with open(path, "rb") as data:
         return os.stat(path).st_size, hashlib.sha256(data.read()).hexdigest()
@@ -275,10 +311,13 @@ def run_one(report, vmm, make_guest):
         with open(os.path.join(folder, "stderr"), "w+b") as errors:
             process = subprocess.Popen(vmm.command(guest, folder), stdin=subprocess.DEVNULL,
                                        stdout=subprocess.PIPE, stderr=errors)
+            echo = Echo(os.path.join(folder, CONSOLE))
+            echo.start()
             try:
                 reason = watch(report, vmm, process, folder)
             finally:
                 stop(process)
+                echo.is_over = True
             errors.seek(0)
             last = errors.read().decode(errors="replace").strip().splitlines()[-1:]
         if reason and last:

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A load on the first disk that knows what every byte must be, for tests that kill what is behind
- * it: probe=verify depth=N block=BYTES requests=N [interrupts] [event_idx=0]
+ * it: probe=verify depth=N block=BYTES requests=N [interrupts] [event_idx=0] [poison=SECTOR] [revive]
  *
  * Each of the depth slots has one block of the disk to itself and does one request at a time: write,
  * read back, flush, in random order. So a request that is lost leaves its slot waiting, one that
  * is done twice finds it idle, and one that lands late is found by a later read. The requests of
  * different slots are all in flight together. With `interrupts` the used ring is looked at only
- * when the device says so. Ends after requests=N, or when COM1 says `q`.
+ * when the device says so. With poison=SECTOR, this one is read once, and the read must fail. With
+ * `revive` a device that needs a reset gets one, and the load goes on. Ends after requests=N, or
+ * when COM1 says `q`.
  */
 #include "blk.h"
 #include "modes.h"
@@ -16,6 +18,7 @@
 #define PARTS 3
 #define SECTOR 512
 #define STALL_MS 60000
+#define POISON_AFTER 500 /* requests */
 #define LOOKS 256 /* at the used ring, between two at the clock and COM1 */
 
 struct slot {
@@ -24,7 +27,7 @@ struct slot {
 	volatile uint8_t *status;
 	uint64_t version; /* of what the disk holds; 0: unknown */
 	uint64_t next_version; /* being written */
-	bool is_busy;
+	bool is_busy, is_poison;
 };
 
 struct verify {
@@ -33,7 +36,8 @@ struct verify {
 	unsigned depth;
 	uint32_t block;
 	bool waits_for_interrupts;
-	bool is_ending;
+	bool is_ending, can_revive;
+	uint64_t poison; /* sector; 0: none, or done */
 	uint64_t random;
 	uint64_t requests, n_begun, n_done, n_flushes;
 	uint64_t n_errors, n_twice, n_wrong, n_bad_len;
@@ -79,10 +83,16 @@ static void slot_begin(struct verify *v, unsigned i)
 
 	slot->header->type = slot->version == 0 || dice < 4 ? BLK_OUT : dice < 7 ? BLK_IN : BLK_FLUSH;
 	slot->header->sector = slot->header->type == BLK_FLUSH ? 0 : i * (v->block / SECTOR);
+	slot->is_poison = v->poison != 0 && v->n_done >= POISON_AFTER;
+	if (slot->is_poison) {
+		slot->header->type = BLK_IN;
+		slot->header->sector = v->poison;
+		v->poison = 0;
+	}
 	*slot->status = BLK_S_NONE;
 	parts[n++] = (struct part){ slot->header, sizeof(*slot->header), false };
 	if (slot->header->type == BLK_OUT) {
-		slot->next_version = slot->version + 1;
+		slot->next_version++;
 		fill(v, i, slot->next_version);
 		parts[n++] = (struct part){ slot->data, v->block, false };
 	} else if (slot->header->type == BLK_IN) {
@@ -104,12 +114,15 @@ static void slot_done(struct verify *v, unsigned i, uint32_t len)
 	slot->is_busy = false;
 	v->n_busy--;
 	v->n_done++;
+	if (slot->is_poison) {
+		print("verify: poison status 0x%x\n", *slot->status);
+		return;
+	}
 	if (*slot->status != BLK_S_OK) {
 		if (v->n_errors++ < 8)
 			print("verify: slot %u type %u status 0x%x\n", i, slot->header->type,
 			      *slot->status);
 		slot->version = 0; /* unknown now */
-		slot->next_version += 16;
 		return;
 	}
 	v->n_bad_len += len != (slot->header->type == BLK_IN ? v->block + 1 : 1);
@@ -215,25 +228,59 @@ static void read_back(struct verify *v)
 	}
 }
 
-static bool setup(struct verify *v, struct vdev *dev)
+static bool start(struct verify *v, struct vdev *dev)
 {
 	uint64_t features = boot_option_number("event_idx", 1) ? FEATURE_EVENT_IDX : 0;
 
-	v->depth = (unsigned)boot_option_number("depth", 32);
-	v->block = (uint32_t)boot_option_number("block", 4096);
-	v->requests = boot_option_number("requests", UINT64_MAX);
-	v->waits_for_interrupts = boot_option("interrupts", NULL, 0);
-	v->random = 0x9e3779b97f4a7c15ull;
-	if (v->depth == 0 || v->depth > DEPTH_MAX || v->block % SECTOR != 0 ||
-	    !blk_start(&v->blk, dev, features | BLK_F_FLUSH, 256) ||
-	    blk_capacity(dev) < (uint64_t)v->depth * v->block / SECTOR)
+	if (!blk_start(&v->blk, dev, features | BLK_F_FLUSH, 256))
 		return false;
-	if (v->depth * PARTS > v->blk.vq.size)
-		v->depth = v->blk.vq.size / PARTS;
 	if (!v->waits_for_interrupts) {
 		v->blk.vq.avail->flags = AVAIL_NO_INTERRUPT;
 		*vq_used_event(&v->blk.vq) = 0xffff;
 	}
+	return true;
+}
+
+static void begin(struct verify *v)
+{
+	for (unsigned i = 0; i < v->depth; i++)
+		slot_begin(v, i);
+	submit(v, 0);
+}
+
+/* What was in flight is not known to be done or not, nor is what the disk holds. */
+static bool revive(struct verify *v)
+{
+	print("verify: needs reset\n");
+	for (unsigned i = 0; i < v->depth; i++) {
+		v->slots[i].is_busy = false;
+		v->slots[i].version = 0;
+	}
+	v->n_busy = 0;
+	v->can_revive = false;
+	if (!start(v, v->blk.dev))
+		return false;
+	print("verify: revived\n");
+	begin(v);
+	return run(v);
+}
+
+static bool setup(struct verify *v, struct vdev *dev)
+{
+
+	v->depth = (unsigned)boot_option_number("depth", 32);
+	v->block = (uint32_t)boot_option_number("block", 4096);
+	v->requests = boot_option_number("requests", UINT64_MAX);
+	v->can_revive = boot_option("revive", NULL, 0);
+	v->poison = boot_option_number("poison", 0);
+	v->waits_for_interrupts = boot_option("interrupts", NULL, 0);
+	v->random = 0x9e3779b97f4a7c15ull;
+	if (v->depth == 0 || v->depth > DEPTH_MAX || v->block % SECTOR != 0 ||
+	    !start(v, dev) ||
+	    blk_capacity(dev) < (uint64_t)v->depth * v->block / SECTOR)
+		return false;
+	if (v->depth * PARTS > v->blk.vq.size)
+		v->depth = v->blk.vq.size / PARTS;
 	for (unsigned i = 0; i < v->depth; i++)
 		slot_prepare(v, i);
 	return true;
@@ -252,10 +299,10 @@ void verify_blk_run(void)
 		return;
 	}
 	print("verify: begin depth=%u\n", v->depth);
-	for (unsigned i = 0; i < v->depth; i++)
-		slot_begin(v, i);
-	submit(v, 0);
+	begin(v);
 	is_alive = run(v);
+	if (!is_alive && v->can_revive && vdev_status(dev) & STATUS_NEEDS_RESET)
+		is_alive = revive(v);
 	if (is_alive)
 		read_back(v);
 	print("verify: end requests=%lu flushes=%lu errors=%lu twice=%lu wrong=%lu badlen=%lu "

@@ -9,6 +9,7 @@
 #include "probe.h"
 
 #define VIRTIO_ID_BLK 2
+#define VIRTIO_ID_CONSOLE 3
 #define VIRTIO_ID_RNG 4
 #define VIRTIO_ID_IOMMU 23
 

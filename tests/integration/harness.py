@@ -6,6 +6,7 @@ end at an event or fail at a generous deadline.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -13,12 +14,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import termios
 import time
 
 BUILD = os.environ.get("BULKHEAD_BUILD", os.path.abspath("build"))
 BULKHEAD = os.environ.get("BULKHEAD_PROGRAM", os.path.join(BUILD, "bulkhead"))
 BULKHEADCTL = os.environ.get("BULKHEADCTL_PROGRAM", os.path.join(BUILD, "bulkheadctl"))
 PROBE = os.path.join(BUILD, "tests/guest/probe.elf")
+LONG = os.environ.get("BULKHEAD_LONG") == "1"  # run --long
 DEADLINE = float(os.environ.get("BULKHEAD_TEST_DEADLINE", "60"))
 
 
@@ -86,7 +89,8 @@ class VM:
     count = 0
 
     def __init__(self, *args, kernel=PROBE, cmdline="probe=idle", name=None, stdin=False,
-                 memory="64M", cpus="boot=1", serial="tty", program=None, run_dir=None, **popen):
+                 memory="64M", cpus="boot=1", serial="tty", program=None, run_dir=None, tty=None,
+                 **popen):
         VM.count += 1
         self.name = name or f"test-{os.getpid()}-{VM.count}"
         self.command = [program or BULKHEAD, "--kernel", kernel, "--cmdline", cmdline,
@@ -97,9 +101,11 @@ class VM:
         self.command += args
         self.output = b""
         self.errors = tempfile.TemporaryFile()
+        if tty is not None:  # stdin, stdout and controlling terminal
+            popen["preexec_fn"] = lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         self.process = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=self.errors, start_new_session=True, **popen)
+            self.command, stdin=tty or (subprocess.PIPE if stdin else subprocess.DEVNULL),
+            stdout=tty or subprocess.PIPE, stderr=self.errors, start_new_session=True, **popen)
 
     def __enter__(self):
         return self
@@ -125,6 +131,9 @@ class VM:
         return self.errors.read().decode(errors="replace")
 
     def read_available(self, timeout):
+        if self.process.stdout is None:
+            time.sleep(timeout)
+            return None
         ready, _, _ = select.select([self.process.stdout], [], [], timeout)
         if not ready:
             return None

@@ -4,8 +4,10 @@ tools/lab where the host has none."""
 
 import os
 import signal
+import time
 
-from harness import VM, Skip, expect, make_disk, scratch, wait_until
+from harness import LONG, VM, Skip, expect, make_disk, scratch, wait_until
+from test_console import End, open_pty
 
 LINUX = True  # for run: needs hardware-like KVM
 SERIES = ("6.1", "6.12+")
@@ -161,6 +163,67 @@ def test_hundred_gibibytes():
         expect(vm.wait_exit(280) == 0, f"{vm.output[-800:]!r} {vm.stderr()}")
         kib = int(line_of(vm, "memory").split()[1])
         expect(kib > 96 << 20, f"the guest sees {kib} KiB")
+
+
+def log_in(end):
+    end.wait_for(b"login:", deadline=180)
+    end.send("root\n")
+    end.wait_for(b"# ", len(end.seen), 60)
+
+
+def says(end, command, answer, deadline=120):
+    start = len(end.seen)
+    end.send(command + "\n")
+    return end.wait_for(answer, start, deadline)
+
+
+def dump(end, lines):
+    """The guest prints numbers; every byte of them must come, in order. Returns how many."""
+    wanted = b"".join(b"%d\n" % i for i in range(1, lines + 1))
+    says(end, "stty -opost; echo be''gin", b"begin\n")
+    start = says(end, f"seq 1 {lines}; echo e''nd", b"end\n", 1800 if LONG else 240) - len(b"end\n")
+    got = end.seen[start - len(wanted):start]
+    expect(got == wanted, f"the dump differs: {len(wanted)} bytes wanted")
+    says(end, "stty opost; echo ba''ck", b"back\r\n")
+    return len(wanted)
+
+
+def test_console_login_by_pty():
+    with linux("console", "--console", "pty", "--rng") as vm:
+        vm.wait_for("guest: getty on hvc0", 120)
+        expect(line_of(vm, "hwrng") == "hwrng 256 virtio_rng.0", line_of(vm, "hwrng"))
+        end = open_pty(vm)
+        end.resize(132, 43)
+        log_in(end)
+        wait_until(lambda: says(end, "stty size", b"\r\n") and b"43 132" in end.seen, "the size")
+        seconds = time.monotonic()
+        n = dump(end, 200000 if not LONG else 13000000)
+        print(f"# {n} bytes in {time.monotonic() - seconds:.1f} s", flush=True)
+        end.send("exit\n")
+        vm.wait_for("guest: logged out", 60)
+        expect(vm.wait_exit(60) == 0, f"{vm.output[-800:]!r} {vm.stderr()}")
+
+
+test_console_login_by_pty.timeout = 2400 if LONG else 600
+
+
+def test_console_login_by_tty():
+    ours, theirs = os.openpty()
+    end = End(ours)
+    end.resize(80, 25)
+    with linux("console", "--console", "tty", serial="null", tty=theirs) as vm:
+        log_in(end)
+        says(end, "stty size", b"25 80")
+        end.resize(120, 40)
+        wait_until(lambda: says(end, "stty size", b"\r\n") and b"40 120" in end.seen, "the size")
+        says(end, "echo asl''eep; sleep 1000", b"asleep")
+        time.sleep(1)
+        end.send("\x03")  # the guest's
+        says(end, "echo al''ive", b"alive")
+        end.send("exit\n")
+        expect(vm.wait_exit(60) == 0, f"{end.seen[-800:]!r} {vm.stderr()}")
+    os.close(theirs)
+    os.close(ours)
 
 
 def test_dead_disk_does_not_stop_the_other():

@@ -73,6 +73,12 @@ static inline void random_device_config(uint64_t *state, struct device_config *c
 {
 	c->type = random_device_type(state);
 	random_name(state, c->id, 1, sizeof(c->id));
+	if (c->type == DEVICE_TYPE_CONSOLE) {
+		c->console.mode = random_in(state, SERIAL_NULL, SERIAL_SOCKET);
+		c->console.has_in = random_bool(state);
+		c->console.has_out = random_bool(state);
+		c->console.has_size = random_bool(state);
+	}
 	if (c->type != DEVICE_TYPE_BLK)
 		return;
 	c->blk.read_only = random_bool(state);
@@ -117,7 +123,9 @@ static inline void random_device_body(uint64_t *state, struct message *m)
 		s->seccomp_log = random_bool(state);
 		s->verbosity = random_in(state, 0, UINT32_MAX);
 		random_device_config(state, &s->config);
-		s->n_fds = random_in(state, 0, FDSET_MAX - 1);
+		s->n_fds = random_in(state, 0, FDSET_MAX - 3);
+		s->has_root = random_bool(state);
+		s->has_network = random_bool(state);
 		s->n_ring = random_bool(state) ? RING_PARAMS_N : 0;
 		for (uint32_t i = 0; i < s->n_ring; i++)
 			s->ring[i] = random_in(state, 0, UINT32_MAX);

@@ -144,7 +144,16 @@ Test(config_cli, refuses)
 		{ "--serial teletype",
 		  "--serial teletype: must be off, null, tty, pty or file=FILE" },
 		{ "--serial file=", "--serial file: missing value" },
-		{ "--console tty", "--console tty: not supported yet, only off" },
+		{ "--serial socket=x",
+		  "--serial socket=x: must be off, null, tty, pty or file=FILE" },
+		{ "--serial nullx", "--serial nullx: must be off, null, tty, pty or file=FILE" },
+		{ "--console disk",
+		  "--console disk: must be off, null, tty, pty, file=FILE or socket=PATH" },
+		{ "--console file=", "--console file: missing value" },
+		{ "--console socket=", "--console socket: missing value" },
+		{ "--console pty --console pty", "--console: given twice" },
+		{ "--kernel k --serial tty --console tty",
+		  "--console tty: --serial tty has the terminal already" },
 		{ "--transport isa", "--transport isa: must be mmio or pci" },
 		{ "--seccomp off", "--seccomp off: must be true or log" },
 		{ "--name uids", "--name uids: this name is reserved" },
@@ -199,13 +208,14 @@ Test(config_cli, devices_come_into_slot_order)
 	struct vm_config c = { 0 };
 	struct failure f;
 
-	cr_assert_eq(parse("--rng --disk path=a --kernel k --disk path=b", false, &c, &f), 0);
-	cr_assert_eq(c.n_devices, 3);
+	cr_assert_eq(parse("--rng --disk path=a --kernel k --console pty --disk path=b", false, &c, &f), 0);
+	cr_assert_eq(c.n_devices, 4);
 	cr_assert_str_eq(c.devices[0].path, "a");
 	cr_assert_str_eq(c.devices[1].id, "blk1");
-	cr_assert_eq(c.devices[2].type, DEVICE_TYPE_RNG);
-	cr_assert_str_eq(c.devices[2].id, "rng");
-	cr_assert_str_eq(c.devices[2].path, "/dev/urandom");
+	cr_assert_eq(c.devices[2].type, DEVICE_TYPE_CONSOLE);
+	cr_assert_eq(c.devices[3].type, DEVICE_TYPE_RNG);
+	cr_assert_str_eq(c.devices[3].id, "rng");
+	cr_assert_str_eq(c.devices[3].path, "/dev/urandom");
 	vm_config_clear(&c);
 	cr_assert_eq(parse("--kernel k --rng src=/dev/hwrng,id=r1", false, &c, &f), 0);
 	cr_assert_str_eq(c.devices[0].path, "/dev/hwrng");
@@ -228,6 +238,38 @@ Test(config_cli, the_first_device_that_wants_it_brings_the_iommu)
 	cr_assert_eq(parse("--kernel k --disk path=b,iommu=off", false, &c, &f), 0);
 	cr_assert_eq(c.n_devices, 1);
 	vm_config_clear(&c);
+}
+
+Test(config_cli, console)
+{
+	static const struct {
+		const char *args;
+		enum serial_mode console, serial;
+		const char *path;
+	} rows[] = {
+		{ "--kernel k --console null", SERIAL_NULL, SERIAL_TTY, NULL },
+		{ "--kernel k --console tty", SERIAL_TTY, SERIAL_NULL, NULL },
+		{ "--kernel k --console pty --serial off", SERIAL_PTY, SERIAL_OFF, NULL },
+		{ "--kernel k --console file=/f", SERIAL_FILE, SERIAL_TTY, "/f" },
+		{ "--kernel k --console socket=/s", SERIAL_SOCKET, SERIAL_TTY, "/s" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct vm_config c = { 0 };
+		struct failure f = { 0 };
+
+		cr_assert_eq(parse(rows[i].args, true, &c, &f), 0, "%s", f.text);
+		cr_assert_eq(c.n_devices, 1);
+		cr_expect_eq(c.devices[0].type, DEVICE_TYPE_CONSOLE);
+		cr_expect_str_eq(c.devices[0].id, "console");
+		cr_expect_eq(c.devices[0].console.mode, rows[i].console);
+		cr_expect_eq(c.serial, rows[i].serial);
+		if (rows[i].path)
+			cr_expect_str_eq(c.devices[0].path, rows[i].path);
+		else
+			cr_expect_null(c.devices[0].path);
+		vm_config_clear(&c);
+	}
 }
 
 /* Do @n disks fit? */

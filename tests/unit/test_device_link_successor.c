@@ -140,12 +140,38 @@ Test(successor, is_activated_again_with_resume)
 	cr_assert_eq(device_link_config_read(link, 32, 1), 33);
 }
 
+Test(successor, finishes_an_activation_that_its_predecessor_died_in)
+{
+	struct device_link *link = fake_link(&up);
+	struct fake *f = fake_start(link, 1);
+	struct message m;
+
+	fake_run(f, FAKE_CLOSES, MESSAGE_ENABLE_QUEUE);
+	cr_assert_eq(activate(link), 0);
+	fake_settle(link);
+	device_link_detach(link, "crashed");
+	fake_join(f);
+	f = start_successor(link);
+	m = fake_expect(f, MESSAGE_SET_FEATURES);
+	fake_reply(f, &m);
+	for (uint32_t i = 0; i < 3; i++) {
+		m = fake_expect(f, MESSAGE_ENABLE_QUEUE);
+		cr_assert_eq(m.enable_queue.resume, true);
+		fake_reply(f, &m);
+	}
+	fake_settle(link);
+	cr_assert_eq(device_link_get_state(link), DEVICE_LINK_READY);
+}
+
 Test(successor, is_not_activated_after_a_reset)
 {
 	struct device_link *link = orphan();
+	struct device_page *page = device_link_page(link);
 	struct fake *f;
 
+	page->queues[1].size = 8;
 	cr_assert_eq(device_link_reset(link), 0, "nobody is left who could touch memory");
+	cr_assert_eq(page->queues[1].size, 0, "a queue that was begun before the reset");
 	f = start_successor(link);
 	fake_expect_none(f);
 	cr_assert_eq(up.n_ready, 1);

@@ -146,12 +146,17 @@ Test(message, wrong_number_of_fds_is_malformed)
 Test(message, fd_counts_follow_the_content)
 {
 	in = (struct message){ .type = MESSAGE_CORE_START };
-	cr_expect_eq(message_n_fds(&in), 5);
+	cr_expect_eq(message_n_fds(&in), 4);
 	in.core_start.has_initramfs = true;
 	in.core_start.has_serial_out = true;
-	cr_expect_eq(message_n_fds(&in), 7);
+	cr_expect_eq(message_n_fds(&in), 6);
+	in = (struct message){ .type = MESSAGE_NAMESPACES };
+	cr_expect_eq(message_n_fds(&in), 2);
 	in = (struct message){ .type = MESSAGE_DEVICE_START, .device_start.n_fds = 2 };
 	cr_expect_eq(message_n_fds(&in), 3);
+	in.device_start.has_root = true;
+	in.device_start.has_network = true;
+	cr_expect_eq(message_n_fds(&in), 5);
 	in = (struct message){ .type = MESSAGE_SETUP, .setup.n_regions = 2 };
 	cr_expect_eq(message_n_fds(&in), 3);
 	in = (struct message){ .type = MESSAGE_ENABLE_QUEUE };

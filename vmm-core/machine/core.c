@@ -179,7 +179,6 @@ void core_open_loop(struct core *core)
 	if (!core->base)
 		core_fail(core, "core: no event loop");
 	core->wake_fd = core_eventfd(core);
-	core->parked_fd = core_eventfd(core);
 	core->on_warden = core_event(core, channel_fd(core->warden), EV_READ | EV_PERSIST,
 				     core_on_warden, NULL);
 	core->on_wake = core_event(core, core->wake_fd, EV_READ | EV_PERSIST, on_wake, NULL);
@@ -241,21 +240,26 @@ static void core_build_ports(struct core *core)
 						 on_serial_out, NULL);
 }
 
+void core_create_vm(struct core *core)
+{
+	struct machine *m = &core->machine;
+
+	core->parked_fd = core_eventfd(core);
+	if (machine_create_vm(m, core->parked_fd) < 0)
+		core_fail(core, "%s", m->error);
+	for (uint32_t i = 0; i < core->config.n_cpus; i++) {
+		if (machine_add_vcpu(m) < 0)
+			core_fail(core, "%s", m->error);
+	}
+	core_log_time(core, "the VM and its vCPUs exist");
+}
+
 void core_build(struct core *core)
 {
 	struct machine *m = &core->machine;
 
-	if (machine_create_vm(m, core->parked_fd) < 0)
-		core_fail(core, "%s", m->error);
 	core_pump(core); /* the device processes need an answer now and then to get on */
-	core_log_time(core, "the VM exists");
-	for (uint32_t i = 0; i < core->config.n_cpus; i++) {
-		if (machine_add_vcpu(m) < 0)
-			core_fail(core, "%s", m->error);
-		core_pump(core);
-	}
 	core_build_ports(core);
-	core_log_time(core, "vCPUs and ports exist");
 	core->source.cmdline = core->config.cmdline;
 	core->source.n_cpus = core->config.n_cpus;
 	core->source.has_pci = core->config.transport == VM_TRANSPORT_PCI;
@@ -336,6 +340,8 @@ void core_settle(struct core *core)
 	char crash[VCPU_CRASH_TEXT_MAX];
 	enum machine_request request;
 
+	if (core->state == CORE_STARTING)
+		return; /* not sealed yet: core_run() comes here again */
 	if (!vcpus_are_parked(&core->machine.vcpus))
 		return; /* running, or the last of them has yet to park */
 	request = vcpus_get_request(&core->machine.vcpus, crash);
@@ -365,6 +371,7 @@ void core_run(struct core *core)
 
 	core->state = CORE_PAUSED;
 	core_send(core, &ready);
+	core_settle(core); /* RESUME may have come already */
 	(void)event_base_loop(core->base, EVLOOP_NO_EXIT_ON_EMPTY);
 	core_fail(core, "core: the event loop has failed");
 }

@@ -26,6 +26,7 @@
 
 enum core_state { /* what the warden may send depends on it */
 	CORE_WAITING, /* for CORE_START */
+	CORE_BUILDING, /* what needs no sandbox, until NAMESPACES comes */
 	CORE_STARTING,
 	CORE_PAUSED,
 	CORE_RUNNING, /* or on the way to it, or stopping for a reset */
@@ -62,7 +63,6 @@ struct core {
 	struct vm_config config;
 	struct sandbox_params sandbox;
 	struct boot_source source; /* owns its fds */
-	int netns_fd; /* owned until the sandbox: the empty network namespace of this VM */
 	int uid_lock_fd; /* owned, only held: the VM's uids stay claimed while we live */
 	int serial_in_fd, serial_out_fd; /* owned, or -1 */
 
@@ -107,7 +107,10 @@ void core_open_loop(struct core *core);
 /** core_pump() - handle what has arrived, without waiting */
 void core_pump(struct core *core);
 
-/** core_build() - KVM's VM with all vCPUs, built-in devices, kernel in memory */
+/** core_create_vm() - KVM's VM with all vCPUs; before the sandbox, nothing comes from a guest yet */
+void core_create_vm(struct core *core);
+
+/** core_build() - built-in devices, kernel in memory */
 void core_build(struct core *core);
 
 /** core_run() - CORE_READY, then the event loop; the end of the VM ends the process in there */
@@ -189,8 +192,8 @@ void core_iommu_announce(struct core *core);
 /** core_open_warden() - take the channel; log records go there from now on */
 void core_open_warden(struct core *core, int channel_fd);
 
-/** core_wait_start() - take CORE_START, or exit */
-void core_wait_start(struct core *core);
+/** core_wait_warden() - take the next message of the start (CORE_START, NAMESPACES), or exit */
+void core_wait_warden(struct core *core);
 
 /**
  * core_send() - to the warden; any thread. A warden that is gone or does not read for a second

@@ -100,7 +100,6 @@ static int on_core_start(void *ctx, const struct message *m, struct fdset *fds)
 	core->source.kernel_fd = fdset_steal(fds, i++);
 	core->uid_lock_fd = fdset_steal(fds, i++);
 	core->sandbox.parent_pidfd = fdset_steal(fds, i++);
-	core->netns_fd = fdset_steal(fds, i++);
 	core->source.initramfs_fd = start->has_initramfs ? fdset_steal(fds, i++) : -1;
 	core->serial_in_fd = start->has_serial_in ? fdset_steal(fds, i++) : -1;
 	core->serial_out_fd = start->has_serial_out ? fdset_steal(fds, i++) : -1;
@@ -108,6 +107,17 @@ static int on_core_start(void *ctx, const struct message *m, struct fdset *fds)
 	core->sandbox.gid = start->gid;
 	core->sandbox.seccomp_log = core->config.seccomp_log;
 	core->exec_time_ns = start->exec_time_ns;
+	core->state = CORE_BUILDING;
+	return 0;
+}
+
+static int on_namespaces(void *ctx, const struct message *m, struct fdset *fds)
+{
+	struct core *core = ctx;
+
+	(void)m;
+	core->sandbox.network_fd = fdset_steal(fds, 0);
+	core->sandbox.root_fd = fdset_steal(fds, 1);
 	core->state = CORE_STARTING;
 	return 0;
 }
@@ -223,6 +233,7 @@ static int on_get_counters(void *ctx, const struct message *m, struct fdset *fds
 
 static const struct message_rule core_rules[] = {
 	{ MESSAGE_CORE_START, IN_STATE(CORE_WAITING), on_core_start },
+	{ MESSAGE_NAMESPACES, IN_STATE(CORE_BUILDING), on_namespaces },
 	{ MESSAGE_CHILD_ADDED, IN_ALL, on_child_added },
 	{ MESSAGE_CHILD_GONE, IN_ALL, on_child_gone },
 	{ MESSAGE_CHILD_OFFERED, IN_VM, on_child_offered },
@@ -232,7 +243,7 @@ static const struct message_rule core_rules[] = {
 	{ MESSAGE_POWER_BUTTON, IN_VM, on_power_button },
 	{ MESSAGE_REBOOT, IN_VM, on_reboot },
 	{ MESSAGE_PAUSE, IN_VM, on_pause },
-	{ MESSAGE_RESUME, IN_VM, on_resume },
+	{ MESSAGE_RESUME, IN_ALL, on_resume },
 	{ MESSAGE_GET_COUNTERS, IN_VM, on_get_counters },
 	{ MESSAGE_NONE, 0, NULL },
 };
@@ -268,7 +279,7 @@ void core_on_warden(evutil_socket_t fd, short what, void *ctx)
 	}
 }
 
-void core_wait_start(struct core *core)
+void core_wait_warden(struct core *core)
 {
 	uint64_t deadline_ms = clock_now_ms() + CORE_START_DEADLINE_MS;
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;

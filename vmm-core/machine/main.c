@@ -4,14 +4,14 @@
  * fds 0 and 1, stderr on 2 and its channel on 3. This file only puts the steps of the start in
  * their order.
  *
- * The order matters: guest memory before the sandbox, because the sandbox limits file sizes;
- * device processes start while KVM is being set up, so the loop is served in between; threads
- * before the seal, because afterwards there are no more of either.
+ * The order matters: guest memory before the sandbox, because the sandbox limits file sizes; the
+ * VM too, because nothing of it is the guest's yet, and the warden is still making the namespaces;
+ * device processes start meanwhile, so the loop is served in between; threads before the seal,
+ * because afterwards there are no more of either. No vCPU runs before core_run().
  */
 #include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -93,16 +93,11 @@ static void main_enter_sandbox(struct core *core)
 	const char *step;
 	int r;
 
-	/* Made by a device's start meanwhile, or our own when there is no device. */
-	if (setns(core->netns_fd, CLONE_NEWNET) < 0)
-		core_fail(core, "core: sandbox: network namespace: %s", strerror(errno));
-	core->netns_fd = fd_close(core->netns_fd);
-	main_close_fds(core);
 	core->sandbox.file_size_max = main_file_size_max(core);
 	r = sandbox_enter(&core_profile, &core->sandbox, &step);
 	if (r < 0)
 		core_fail(core, "core: sandbox: %s: %s", step, strerror(-r));
-	core->sandbox.parent_pidfd = fd_close(core->sandbox.parent_pidfd);
+	sandbox_close_params(&core->sandbox);
 	core_log_time(core, "the core is in its sandbox");
 }
 
@@ -123,9 +118,18 @@ static uint64_t main_highest_fd(void)
 	return 0;
 }
 
-static void main_seal(struct core *core)
+/** main_start_vcpus() - they make themselves ready while the kernel is loaded */
+static void main_start_vcpus(struct core *core)
 {
 	int r = vcpus_start(&core->machine.vcpus);
+
+	if (r < 0)
+		core_fail(core, "--cpus: the vCPU threads: %s", strerror(-r));
+}
+
+static void main_seal(struct core *core)
+{
+	int r = vcpus_wait_parked(&core->machine.vcpus);
 
 	if (r < 0)
 		core_fail(core, "--cpus: the vCPU threads: %s", strerror(-r));
@@ -145,15 +149,19 @@ int main(void)
 	(void)mallopt(M_ARENA_MAX, 1); /* vCPU threads allocate next to nothing */
 
 	core_open_warden(&core, WARDEN_FD);
-	core_wait_start(&core);
+	core_wait_warden(&core);
 	log_set_level(core.config.verbosity == 0 ? LOG_LEVEL_WARNING :
 		      core.config.verbosity == 1 ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG);
 	main_create_memory(&core);
 	core_iommu_open(&core);
+	main_close_fds(&core);
+	core_create_vm(&core);
+	core_wait_warden(&core);
 	main_enter_sandbox(&core);
 
 	core_open_loop(&core);
 	core_devices_open(&core);
+	main_start_vcpus(&core);
 	core_build(&core);
 	core_devices_wait(&core);
 	core_devices_wire(&core);

@@ -303,13 +303,16 @@ static int vcpus_start_threads(struct vcpus *set)
 int vcpus_start(struct vcpus *set)
 {
 	struct sigaction action = { .sa_handler = on_vcpu_signal }; /* no SA_RESTART */
-	int r;
 
 	if (sigaction(VCPU_SIGNAL, &action, NULL) < 0)
 		return -errno;
-	r = vcpus_start_threads(set);
-	if (r < 0)
-		return r;
+	return vcpus_start_threads(set);
+}
+
+int vcpus_wait_parked(struct vcpus *set)
+{
+	int r;
+
 	(void)pthread_mutex_lock(&set->lock);
 	while (set->n_parked < set->n)
 		(void)pthread_cond_wait(&set->changed, &set->lock);

@@ -57,10 +57,13 @@ void vcpus_init(struct vcpus *set, const struct io_bus *ports, const struct io_b
 int must_check vcpus_add(struct vcpus *set, int vcpu_fd);
 
 /**
- * vcpus_start() - one parked thread per vCPU, named vcpuN
- * Return: 0 when all of them are parked; -errno. Context: before the sandbox is sealed.
+ * vcpus_start() - one thread per vCPU, named vcpuN, which parks
+ * Return: 0; -errno. Context: in the sandbox, before it is sealed.
  */
 int must_check vcpus_start(struct vcpus *set);
+
+/** vcpus_wait_parked() - until all threads have got there; Return: 0; -errno of the first KVM_RUN */
+int must_check vcpus_wait_parked(struct vcpus *set);
 
 /** vcpus_stop() - ask all to park; any thread, vCPUs included; parked_fd follows */
 void vcpus_stop(struct vcpus *set);

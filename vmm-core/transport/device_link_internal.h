@@ -41,7 +41,6 @@ enum link_phase {
 /* What a successor has to be told to continue where its predecessor stopped. */
 struct link_activation {
 	bool active; /* between a successful activation and the next reset */
-	bool is_fresh; /* no process was told yet: it starts the queues, nothing is continued */
 	uint64_t features;
 	uint32_t n;
 	struct device_link_queue queues[DEVICE_QUEUES_MAX]; /* fds borrowed */

@@ -108,7 +108,6 @@ static void resume_end(struct device_link *link)
 		return;
 	}
 	link->batch.busy = false;
-	link->activation.is_fresh = false;
 	link->phase = LINK_READY;
 	link_set_deadline(link, 0);
 	link_raise(link, LINK_PENDING_READY);
@@ -185,9 +184,6 @@ void link_resume_begin(struct device_link *link)
 {
 	int r;
 
-	/* Not active: there is nothing to continue, and the device starts from a clean state. */
-	if (!link->activation.active && link->state_size > 0)
-		memset(device_page_state(link->page, link_page_shape(link)), 0, link->state_size);
 	link->phase = LINK_RESUMING;
 	link->batch = (struct link_batch){ .busy = true, .expect_seq = link->next_seq };
 	link_set_deadline(link, link->is_patient ? 0 : clock_now_ms() + link->request_deadline_ms);
@@ -195,7 +191,7 @@ void link_resume_begin(struct device_link *link)
 	if (r == 0 && link->paused)
 		r = send_simple(link, MESSAGE_PAUSE);
 	if (r == 0 && link->activation.active)
-		r = send_activation(link, &link->activation, !link->activation.is_fresh);
+		r = send_activation(link, &link->activation, true);
 	if (r == 0 && link->batch.n_left == 0)
 		resume_end(link); /* nothing to take over: a first start */
 }
@@ -219,8 +215,10 @@ int device_link_activate(struct device_link *link, uint64_t features,
 	if (n <= link->n_queues) {
 		memcpy(a.queues, queues, n * sizeof(*queues));
 		link->n_needs_reset = 0;
-		a.is_fresh = !link_is_up(link) && link_is_coming(link);
-		r = a.is_fresh ? 0 : activate(link, &a);
+		r = activate(link, &a);
+		/* The next process begins those queues that none has begun since the reset. */
+		if (r == DEVICE_LINK_GONE && link_is_coming(link))
+			r = 0;
 	}
 	if (r == 0) {
 		link->activation = a;
@@ -253,6 +251,17 @@ static int request_if_up(struct device_link *link, enum message_type type)
 	return link_is_up(link) ? link_request(link, type) : 0;
 }
 
+/* Nothing is left of the last session in the device page, though no process is there to do it. */
+static void clear_page(struct device_link *link)
+{
+	if (link->page == NULL)
+		return;
+	for (uint32_t i = 0; i < link->n_queues; i++)
+		__atomic_store_n(&link->page->queues[i].size, 0, __ATOMIC_RELEASE);
+	if (link->state_size > 0)
+		memset(device_page_state(link->page, link_page_shape(link)), 0, link->state_size);
+}
+
 int device_link_reset(struct device_link *link)
 {
 	int r = 0;
@@ -266,6 +275,8 @@ int device_link_reset(struct device_link *link)
 	}
 	if (link->phase == LINK_FAILED)
 		r = link_await_end(link);
+	if (r == 0 && !link_is_up(link))
+		clear_page(link);
 	if (r == 0 && link->is_given_up)
 		link->is_given_up = !link->events->revive(link->ctx);
 	if (r == 0 && link->is_given_up)

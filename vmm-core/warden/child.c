@@ -23,10 +23,15 @@ void child_init(struct child *child, const char *name, const char *role, uint32_
 	(void)snprintf(child->role, sizeof(child->role), "%s", role);
 }
 
-void child_kill(const struct child *child)
+void child_signal(const struct child *child, int number)
 {
 	if (child->pidfd >= 0)
-		(void)syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0);
+		(void)syscall(SYS_pidfd_send_signal, child->pidfd, number, NULL, 0);
+}
+
+void child_kill(const struct child *child)
+{
+	child_signal(child, SIGKILL);
 }
 
 void child_describe_exit(int code, int status, int syscall, char *ret, size_t size)

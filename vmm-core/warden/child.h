@@ -36,6 +36,9 @@ struct child {
 /** child_init() - not running */
 void child_init(struct child *child, const char *name, const char *role, uint32_t slot);
 
+/** child_signal() - any other signal; harmless when it is not running */
+void child_signal(const struct child *child, int number);
+
 /** child_kill() - SIGKILL through the pidfd; harmless when it is not running */
 void child_kill(const struct child *child);
 

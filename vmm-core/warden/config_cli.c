@@ -22,7 +22,7 @@
 
 struct cli {
 	struct vm_config *config;
-	bool seen_serial;
+	bool seen_serial, has_console_tty;
 	struct failure *f;
 };
 
@@ -107,42 +107,15 @@ static int cli_set_console(struct cli *cli, const struct cli_option *option, con
 {
 	if (strcmp(value, "off") == 0)
 		return 0;
-	if (strcmp(value, "null") == 0 || strcmp(value, "tty") == 0 ||
-	    strcmp(value, "pty") == 0 || strncmp(value, "file=", 5) == 0)
-		return failure_set(cli->f, STATUS_USAGE, "%s %s: not supported yet, only off",
-				   option->name, value);
-	return failure_set(cli->f, STATUS_USAGE, "%s %s: must be off, null, tty, pty or file=FILE",
-			   option->name, value);
+	cli->has_console_tty = strcmp(value, "tty") == 0;
+	return cli_add_device(cli, option, value);
 }
 
 static int cli_set_serial(struct cli *cli, const struct cli_option *option, const char *value)
 {
-	static const struct {
-		const char *name;
-		enum serial_mode mode;
-	} modes[] = {
-		{ "off", SERIAL_OFF },
-		{ "null", SERIAL_NULL },
-		{ "tty", SERIAL_TTY },
-		{ "pty", SERIAL_PTY },
-	};
-
 	cli->seen_serial = true;
-	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
-		if (strcmp(value, modes[i].name) == 0) {
-			cli->config->serial = modes[i].mode;
-			return 0;
-		}
-	}
-	if (strncmp(value, "file=", 5) != 0)
-		return failure_set(cli->f, STATUS_USAGE,
-				   "%s %s: must be off, null, tty, pty or file=FILE", option->name,
-				   value);
-	if (value[5] == '\0')
-		return failure_set(cli->f, STATUS_USAGE, "%s file: missing value", option->name);
-	cli->config->serial = SERIAL_FILE;
-	cli->config->serial_path = strdup(value + 5);
-	return cli->config->serial_path == NULL ? -ENOMEM : 0;
+	return config_serial_parse(option->name, value, false, &cli->config->serial,
+				   &cli->config->serial_path, cli->f);
 }
 
 static int cli_set_transport(struct cli *cli, const struct cli_option *option, const char *value)
@@ -308,6 +281,9 @@ static int cli_check(struct cli *cli)
 
 	if (config->kernel == NULL)
 		return failure_set(cli->f, STATUS_USAGE, "--kernel: required");
+	if (config->serial == SERIAL_TTY && cli->has_console_tty)
+		return failure_set(cli->f, STATUS_USAGE,
+				   "--console tty: --serial tty has the terminal already");
 	if (config->transport == VM_TRANSPORT_MMIO && config->n_devices > LAYOUT_VIRTIO_MMIO_SLOTS)
 		return failure_set(cli->f, STATUS_USAGE,
 				   "--transport mmio: at most %u devices fit, not %u",
@@ -337,7 +313,7 @@ int config_cli_parse(int argc, char *const argv[], bool stdin_is_terminal, struc
 	if (r != 0)
 		return r;
 	if (!cli.seen_serial)
-		ret->serial = stdin_is_terminal ? SERIAL_TTY : SERIAL_NULL;
+		ret->serial = stdin_is_terminal && !cli.has_console_tty ? SERIAL_TTY : SERIAL_NULL;
 	return cli_check(&cli);
 }
 

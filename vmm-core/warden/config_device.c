@@ -45,6 +45,41 @@ static int parse_disk(const char *name, const char *value, struct device_config 
 	return config_keys_parse(name, value, keys, d, f);
 }
 
+int config_serial_parse(const char *option, const char *value, bool has_socket,
+			enum serial_mode *ret_mode, char **ret_path, struct failure *f)
+{
+	static const struct {
+		const char *name; /* with "=": the rest is a path */
+		enum serial_mode mode;
+	} modes[] = {
+		{ "off", SERIAL_OFF }, { "null", SERIAL_NULL },	  { "tty", SERIAL_TTY },
+		{ "pty", SERIAL_PTY }, { "file=", SERIAL_FILE }, { "socket=", SERIAL_SOCKET },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(modes) - !has_socket; i++) {
+		size_t len = strlen(modes[i].name);
+		bool has_path = modes[i].name[len - 1] == '=';
+
+		if (strncmp(value, modes[i].name, len) != 0 || (!has_path && value[len] != '\0'))
+			continue;
+		if (has_path && value[len] == '\0')
+			return failure_set(f, STATUS_USAGE, "%s %.*s: missing value", option,
+					   (int)len - 1, value);
+		*ret_mode = modes[i].mode;
+		*ret_path = has_path ? strdup(value + len) : NULL;
+		return has_path && *ret_path == NULL ? -ENOMEM : 0;
+	}
+	return failure_set(f, STATUS_USAGE, "%s %s: must be off, null, tty, pty%s", option, value,
+			   has_socket ? ", file=FILE or socket=PATH" : " or file=FILE");
+}
+
+/* "off" never gets here: no device is made for it. */
+static int parse_console(const char *name, const char *value, struct device_config *d,
+			 struct failure *f)
+{
+	return config_serial_parse(name, value, true, &d->console.mode, &d->path, f);
+}
+
 static int parse_rng(const char *name, const char *value, struct device_config *d,
 		     struct failure *f)
 {
@@ -66,6 +101,7 @@ static int parse_rng(const char *name, const char *value, struct device_config *
 /* In slot order (vm_config.h). */
 static const struct device_option device_options[] = {
 	{ "--disk", DEVICE_TYPE_BLK, false, parse_disk },
+	{ "--console", DEVICE_TYPE_CONSOLE, true, parse_console },
 	{ "--rng", DEVICE_TYPE_RNG, true, parse_rng },
 	{ "iommu=on", DEVICE_TYPE_IOMMU, true, NULL }, /* no option: iommu=on of others brings it */
 };

@@ -10,6 +10,16 @@
 #include "vmm-core/warden/failure.h"
 
 /**
+ * config_serial_parse() - the value of --serial and --console
+ * @has_socket: socket=PATH is one of the modes
+ * @ret_path: owned; NULL unless the mode has one
+ *
+ * Return: 0; FAILED with STATUS_USAGE; -ENOMEM.
+ */
+int must_check config_serial_parse(const char *option, const char *value, bool has_socket,
+				   enum serial_mode *ret_mode, char **ret_path, struct failure *f);
+
+/**
  * config_device_add() - append the device that @option with @value asks for
  * @option: "--disk", …: of an option that adds devices
  * @value: "" when the option was given without one

@@ -8,7 +8,6 @@
  */
 #include "vmm-core/warden/control.h"
 
-#include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,19 +37,6 @@ struct control {
 	struct event *accept;
 	struct control_client clients[CONTROL_CLIENTS_MAX];
 };
-
-static const char *const control_counter_names[] = {
-	[DEVICE_COUNTER_READS] = "reads",
-	[DEVICE_COUNTER_WRITES] = "writes",
-	[DEVICE_COUNTER_READ_BYTES] = "read_bytes",
-	[DEVICE_COUNTER_WRITE_BYTES] = "write_bytes",
-	[DEVICE_COUNTER_FLUSHES] = "flushes",
-	[DEVICE_COUNTER_ERRORS] = "errors",
-	[DEVICE_COUNTER_KICKS] = "kicks",
-	[DEVICE_COUNTER_INTERRUPTS] = "interrupts",
-	[DEVICE_COUNTER_BAD_REQUESTS] = "bad_requests",
-};
-static_assert(ARRAY_LEN(control_counter_names) == DEVICE_COUNTER_N_, "a name per counter");
 
 static void client_free_event(struct event **event)
 {
@@ -506,7 +492,8 @@ static void client_send_counters(struct control_client *c, const struct message_
 
 		(void)snprintf(to->device, sizeof(to->device), "%s",
 			       c->control->vm->devices[c->slot].process.name);
-		(void)snprintf(to->name, sizeof(to->name), "%s", control_counter_names[i]);
+		(void)snprintf(to->name, sizeof(to->name), "%s",
+			       device_page_counter_name((enum device_counter)i));
 		to->value = counters->values[i];
 	}
 	if (!client_send(c, &reply))

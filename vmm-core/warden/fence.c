@@ -30,7 +30,8 @@ int fence_open(const struct device_config *config, struct fence *ret)
 	 */
 	struct io_uring_params p = {
 		.flags = IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER |
-			 IORING_SETUP_COOP_TASKRUN | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+			 IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+			 IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
 		/* Room for every request: the ring of an honest process never overflows. */
 		.cq_entries = n < CQ_ENTRIES_MAX ? n : CQ_ENTRIES_MAX,
 	};

@@ -25,6 +25,7 @@ struct resources {
 	/*
 	 * By slot, what DEVICE_START hands over, in this order. Kept for the device's next process:
 	 *	blk	the image, with its OFD lock
+	 *	console	none: they are in struct chardev, with the mode of the terminal
 	 *	rng	the source; none when it is the kernel's own, getrandom()
 	 */
 	struct fdset device_fds[VM_DEVICES_MAX];

@@ -21,7 +21,8 @@ enum run_dir_outcome {
 	RUN_DIR_RACED = 2, /* the directory vanished under us: try again */
 };
 
-static const char *const run_dir_files[] = { RUN_DIR_CONTROL, RUN_DIR_PTY };
+static const char *const run_dir_files[] = { RUN_DIR_CONTROL, RUN_DIR_PTY,
+						RUN_DIR_CONSOLE_PTY };
 
 static int run_dir_make(const char *path, struct failure *f)
 {

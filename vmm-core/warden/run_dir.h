@@ -22,6 +22,7 @@
 
 #define RUN_DIR_CONTROL "control.sock"
 #define RUN_DIR_PTY "serial.pty"
+#define RUN_DIR_CONSOLE_PTY "console.pty"
 
 struct run_dir {
 	int dir_fd; /* O_DIRECTORY; -1: not there */

@@ -100,7 +100,6 @@ void spawner_done(struct spawner *spawner)
 	spawner->null_fd = fd_close(spawner->null_fd);
 	spawner->stderr_fd = fd_close(spawner->stderr_fd);
 	spawner->warden_fd = fd_close(spawner->warden_fd);
-	spawner->netns_fd = fd_close(spawner->netns_fd);
 }
 
 int spawner_check(const struct spawner *spawner, const char *role, struct failure *f)
@@ -140,8 +139,6 @@ static int spawn_child(const struct spawn_plan *plan)
 		(void)sigaction(i, &act, NULL);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	if (s->netns_fd >= 0 && setns(s->netns_fd, CLONE_NEWNET) < 0)
-		return errno;
 	if (chdir("/") < 0)
 		return errno;
 	if (dup2(s->null_fd, 0) < 0 || dup2(s->null_fd, 1) < 0 || dup2(s->stderr_fd, 2) < 0 ||
@@ -160,20 +157,11 @@ static int spawn_child(const struct spawn_plan *plan)
 	return errno;
 }
 
-static uint64_t spawn_netns_flag(const struct spawner *spawner)
-{
-	return spawner->netns_fd < 0 && !spawner->skips_netns ? CLONE_NEWNET : 0;
-}
-
-/*
- * The first child gets a new network namespace, the others join it: one per VM costs less than
- * one per process, and none of them may make a socket anyway.
- */
-static int spawn_fork(struct spawner *spawner, const struct spawn_plan *plan, struct spawned *ret)
+static int spawn_fork(const struct spawn_plan *plan, struct spawned *ret)
 {
 	int pidfd = -1;
 	struct clone_args args = {
-		.flags = CLONE_PIDFD | CLONE_NEWPID | spawn_netns_flag(spawner),
+		.flags = CLONE_PIDFD | CLONE_NEWPID,
 		.pidfd = (uint64_t)(uintptr_t)&pidfd,
 		.exit_signal = SIGCHLD,
 	};
@@ -191,16 +179,6 @@ static int spawn_fork(struct spawner *spawner, const struct spawn_plan *plan, st
 	return 0;
 }
 
-/* Keep the network namespace that the first child was born in. */
-static int spawn_keep_netns(struct spawner *spawner, pid_t pid)
-{
-	char path[64];
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-	spawner->netns_fd = open(path, O_RDONLY | O_CLOEXEC);
-	return spawner->netns_fd < 0 ? -errno : 0;
-}
-
 /* A duplicate above every number that dup2() fills; -1 stays -1. */
 static int spawn_lift(int fd, int *ret)
 {
@@ -210,12 +188,11 @@ static int spawn_lift(int fd, int *ret)
 	return *ret < 0 ? *ret : 0;
 }
 
-int spawn(struct spawner *spawner, const struct spawn_what *what, struct spawned *ret)
+int spawn(const struct spawner *spawner, const struct spawn_what *what, struct spawned *ret)
 {
 	cleanup_fd int given_fd = what->channel_fd;
 	cleanup_fd int channel_fd = -1, ring_fd = -1, program_fd = -1;
 	cleanup_free char *path = NULL, *name = NULL;
-	struct spawned child;
 	int r = spawn_lift(given_fd, &channel_fd);
 
 	if (r == 0)
@@ -238,18 +215,5 @@ int spawn(struct spawner *spawner, const struct spawn_what *what, struct spawned
 		.channel_fd = channel_fd, .ring_fd = ring_fd,
 	};
 
-	r = spawn_fork(spawner, &plan, &child);
-	if (r < 0)
-		return r;
-	if (spawn_netns_flag(spawner) != 0) {
-		r = spawn_keep_netns(spawner, child.pid);
-		if (r < 0) {
-			(void)syscall(SYS_pidfd_send_signal, child.pidfd, SIGKILL, NULL, 0);
-			(void)waitpid(child.pid, NULL, 0);
-			(void)fd_close(child.pidfd);
-			return r;
-		}
-	}
-	*ret = child;
-	return 0;
+	return spawn_fork(&plan, ret);
 }

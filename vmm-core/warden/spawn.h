@@ -8,8 +8,8 @@
  *	fd 4		its io_uring (fence.h), of those that have one
  *	environment	empty
  *	argv		PROGRAM, VM/ID
- *	namespaces	its own pid namespace (unshare would not move the caller); the VM's one empty
- *			network namespace. The rest the child makes itself, once it has opened and
+ *	namespaces	its own pid namespace (unshare would not move the caller). The rest the child
+ *			joins (namespaces.h) or makes itself, once it has opened and
  *			mapped what it was given
  *	signals		default dispositions, empty mask; a session of its own, so that Ctrl-C on
  *			the terminal reaches the warden alone
@@ -30,12 +30,10 @@ struct spawner {
 	int null_fd;
 	int stderr_fd; /* a duplicate of ours, or of the log file */
 	int warden_fd; /* pidfd of the warden, sent to every child with its start message */
-	int netns_fd; /* -1 until a child was born in a new one */
-	bool skips_netns; /* the next child stays in ours for now: it gets netns_fd by message */
 };
 
 #define SPAWNER_INIT                                                                              \
-	((struct spawner){ .null_fd = -1, .stderr_fd = -1, .warden_fd = -1, .netns_fd = -1 })
+	((struct spawner){ .null_fd = -1, .stderr_fd = -1, .warden_fd = -1 })
 
 struct spawned {
 	pid_t pid;
@@ -70,4 +68,4 @@ struct spawn_what {
  * An exec that fails shows as exit status SPAWN_EXIT_EXEC and a line on the child's stderr.
  * Return: 0; -errno.
  */
-int must_check spawn(struct spawner *spawner, const struct spawn_what *what, struct spawned *ret);
+int must_check spawn(const struct spawner *spawner, const struct spawn_what *what, struct spawned *ret);

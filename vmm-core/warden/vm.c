@@ -70,6 +70,18 @@ static void on_signal(evutil_socket_t number, short what, void *ctx)
 	(void)vm_core_request(vm, MESSAGE_POWER_BUTTON, 0);
 }
 
+/* The terminal of --console tty: its device process is in no session, so it is told. */
+static void on_resized(evutil_socket_t number, short what, void *ctx)
+{
+	struct vm *vm = ctx;
+
+	(void)what;
+	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
+		if (vm->config->devices[i].type == DEVICE_TYPE_CONSOLE)
+			child_signal(&vm->devices[i].process, (int)number);
+	}
+}
+
 static void on_deadline(evutil_socket_t fd, short what, void *ctx)
 {
 	struct vm *vm = ctx;
@@ -90,7 +102,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *ctx)
 
 static int vm_make_loop(struct vm *vm)
 {
-	static const int numbers[ARRAY_LEN(vm->signals)] = { SIGTERM, SIGINT, SIGHUP };
+	static const int numbers[ARRAY_LEN(vm->signals)] = { SIGTERM, SIGINT, SIGHUP, SIGWINCH };
 	struct event_config *config = event_config_new();
 
 	if (config == NULL)
@@ -101,7 +113,8 @@ static int vm_make_loop(struct vm *vm)
 	if (vm->base == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
-		vm->signals[i] = evsignal_new(vm->base, numbers[i], on_signal, vm);
+		vm->signals[i] = evsignal_new(vm->base, numbers[i],
+					      numbers[i] == SIGWINCH ? on_resized : on_signal, vm);
 		if (vm->signals[i] == NULL || event_add(vm->signals[i], NULL) < 0)
 			return -ENOMEM;
 	}
@@ -124,6 +137,37 @@ static int vm_arm_deadline(struct vm *vm)
 	return event_add(vm->deadline, &after) < 0 ? -ENOMEM : 0;
 }
 
+static int vm_open_chardev(struct vm *vm, const struct chardev_request *request,
+			   struct chardev *ret, struct failure *f)
+{
+	int r = chardev_open(request, &vm->run_dir, ret, f);
+
+	if (r == 0 && ret->pty_path[0] != '\0')
+		vm_note(vm, LOG_LEVEL_WARNING, "warden", "%s pty: %s", request->option,
+			ret->pty_path);
+	return r;
+}
+
+/* COM1's fds go to the core, the console's to its device process. */
+static int vm_open_chardevs(struct vm *vm, struct failure *f)
+{
+	struct chardev_request request = {
+		"--serial", vm->config->serial, vm->config->serial_path, RUN_DIR_PTY,
+	};
+	int r = vm_open_chardev(vm, &request, &vm->serial, f);
+
+	for (uint32_t i = 0; i < vm->config->n_devices && r == 0; i++) {
+		const struct device_config *d = &vm->config->devices[i];
+
+		if (d->type != DEVICE_TYPE_CONSOLE)
+			continue;
+		request = (struct chardev_request){ "--console", d->console.mode, d->path,
+						    RUN_DIR_CONSOLE_PTY };
+		r = vm_open_chardev(vm, &request, &vm->console, f);
+	}
+	return r;
+}
+
 /* Everything that needs no process yet; the order puts the likely mistakes first. */
 static int vm_open(struct vm *vm, struct failure *f)
 {
@@ -131,13 +175,13 @@ static int vm_open(struct vm *vm, struct failure *f)
 	int r = vm_make_loop(vm); /* first: from here on SIGTERM means an orderly end */
 
 	if (r == 0)
+		r = namespaces_start(&vm->namespaces);
+	if (r == 0)
 		r = resources_open(vm->config, &vm->resources, f);
 	if (r == 0)
 		r = run_dir_claim(vm->config->run_dir, &vm->run_dir, f);
 	if (r == 0)
-		r = serial_open(vm->config, &vm->run_dir, &vm->serial, f);
-	if (r == 0 && vm->serial.pty_path[0] != '\0')
-		vm_note(vm, LOG_LEVEL_WARNING, "warden", "--serial pty: %s", vm->serial.pty_path);
+		r = vm_open_chardevs(vm, f);
 	if (r == 0)
 		r = uid_block_claim(p->uid_lock_path, &p->uid_range, &vm->uids, f);
 	if (r == 0)
@@ -178,8 +222,11 @@ static void vm_free_event(struct event *event)
 
 static void vm_tear_down(struct vm *vm)
 {
-	serial_close(&vm->serial);
+	chardev_close(&vm->serial);
+	chardev_close(&vm->console);
 	vm_kill_children(vm);
+	if (!vm->guest_ran)
+		vm_core_drain(vm); /* it may have become ready in its last moment */
 	vm->control = control_free(vm->control);
 	for (uint32_t i = 0; i < vm->config->n_devices; i++)
 		vm_device_close(&vm->devices[i]);
@@ -195,6 +242,7 @@ static void vm_tear_down(struct vm *vm)
 		resources_unlock(&vm->resources);
 	resources_close(&vm->resources);
 	spawner_done(&vm->spawner);
+	namespaces_done(&vm->namespaces);
 	uid_block_release(&vm->uids);
 	run_dir_release(&vm->run_dir);
 }
@@ -205,7 +253,8 @@ static void vm_init(struct vm *vm, const struct vm_params *params)
 	vm->config = params->config;
 	vm->run_dir = RUN_DIR_INIT;
 	vm->uids = UID_BLOCK_INIT;
-	vm->serial = SERIAL_INIT;
+	vm->serial = vm->console = CHARDEV_INIT;
+	vm->namespaces = NAMESPACES_INIT;
 	vm->spawner = SPAWNER_INIT;
 	vm->state = VM_STATE_STARTING;
 	resources_init(&vm->resources);

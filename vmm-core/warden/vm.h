@@ -10,7 +10,7 @@
  *	vm_replace.c	successors that the user asked for; processes that wait for a debugger
  *	control.c	bulkheadctl's side
  *
- * Phases:  STARTING -> RUNNING (the core said READY and was told to resume) -> ENDING.
+ * Phases:  STARTING -> RUNNING (the core said READY, and runs) -> ENDING.
  * One thread, one event base. vm_end() only notes how the VM ends and stops the loop; all
  * cleaning up is done once, in vm_run().
  */
@@ -23,13 +23,14 @@
 #include "ipc/channel.h"
 #include "ipc/log.h"
 #include "ipc/vm_config.h"
+#include "vmm-core/warden/chardev.h"
 #include "vmm-core/warden/child.h"
 #include "vmm-core/warden/failure.h"
 #include "vmm-core/warden/log_ring.h"
+#include "vmm-core/warden/namespaces.h"
 #include "vmm-core/warden/resources.h"
 #include "vmm-core/warden/restart_policy.h"
 #include "vmm-core/warden/run_dir.h"
-#include "vmm-core/warden/serial.h"
 #include "vmm-core/warden/spawn.h"
 #include "vmm-core/warden/uid_block.h"
 
@@ -106,7 +107,8 @@ struct vm {
 	struct run_dir run_dir;
 	struct uid_block uids;
 	struct resources resources;
-	struct serial serial;
+	struct chardev serial, console; /* COM1, virtio console */
+	struct namespaces namespaces;
 	struct spawner spawner;
 	struct control *control;
 
@@ -121,9 +123,9 @@ struct vm {
 
 	enum vm_phase phase;
 	enum vm_state state; /* as the core reported it */
-	bool guest_ran; /* RESUME was sent: requests may be under way */
+	bool guest_ran; /* CORE_READY came: requests may be under way */
 	unsigned n_signals; /* SIGTERM, SIGINT seen */
-	struct event *signals[3];
+	struct event *signals[4];
 	struct failure end; /* how the VM ends; text "" when there is nothing to say */
 	struct log_ring log;
 };

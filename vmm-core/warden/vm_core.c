@@ -17,24 +17,21 @@
 
 static int on_core_ready(void *ctx, const struct message *m, struct fdset *fds)
 {
-	const struct message resume = { .type = MESSAGE_RESUME };
 	struct vm *vm = ctx;
 
 	(void)m;
 	(void)fds;
-	if (vm->start_fault.text[0] != '\0')
+	vm->guest_ran = true;
+	if (vm->phase == VM_PHASE_ENDING || vm->start_fault.text[0] != '\0')
 		return 0; /* a child is dead already: everything or nothing */
 	(void)event_del(vm->deadline);
 	vm->phase = VM_PHASE_RUNNING;
 	vm->state = VM_STATE_RUNNING;
-	vm->guest_ran = true;
 	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
 		if (vm->devices[i].process.state == DEVICE_STATE_STARTING)
 			vm->devices[i].process.state = DEVICE_STATE_READY;
 		vm_device_want_standby(&vm->devices[i]);
 	}
-	serial_start(vm->config, &vm->serial);
-	vm_core_send(vm, &resume, NULL);
 	resident_trim();
 	return control_open(vm->control);
 }
@@ -199,7 +196,7 @@ static int on_core_answer(void *ctx, const struct message *m, struct fdset *fds)
 #define IN_ANY (IN_START | IN_RUN | 1u << VM_PHASE_ENDING)
 
 static const struct message_rule vm_core_rules[] = {
-	{ MESSAGE_CORE_READY, IN_START, on_core_ready },
+	{ MESSAGE_CORE_READY, IN_START | 1u << VM_PHASE_ENDING, on_core_ready },
 	{ MESSAGE_CORE_FAILED, IN_ANY, on_core_failed },
 	{ MESSAGE_VM_STATE, IN_ANY, on_vm_state },
 	{ MESSAGE_CONDEMN, IN_ANY, on_condemn },

@@ -2,7 +2,9 @@
 /*
  * Starting the processes of a VM. Runs in the warden, once.
  *
- * All children are forked before anything is sent, so that they load side by side.
+ * Everything side by side: the core, which has most to do, is started first and told at once what
+ * it needs to make the VM; then the devices are started, which load meanwhile; then the namespaces
+ * that a thread has been making are handed out.
  */
 #include "vmm-core/warden/vm.h"
 
@@ -69,8 +71,8 @@ static int vm_send_core_start(struct vm *vm)
 	};
 	const int order[] = {
 		vm->resources.kvm_fd,	 vm->resources.kernel_fd,    vm->uids.fd,
-		vm->spawner.warden_fd,	 vm->spawner.netns_fd,	     vm->resources.initramfs_fd,
-		vm->serial.in_fd,	 vm->serial.out_fd,
+		vm->spawner.warden_fd,	 vm->resources.initramfs_fd, vm->serial.in_fd,
+		vm->serial.out_fd,
 	};
 
 	/* Host paths stay here. */
@@ -91,6 +93,33 @@ static int vm_send_core_start(struct vm *vm)
 	return 0;
 }
 
+/* The ends of the console that there are, in the order of its message. */
+static int vm_describe_console(const struct vm *vm, struct console_config *c, struct fdset *fds)
+{
+	const struct chardev *from = &vm->console;
+	int r = vm_add_fd(fds, from->in_fd);
+
+	c->has_in = from->in_fd >= 0;
+	c->has_out = from->out_fd >= 0;
+	c->has_size = from->has_size;
+	if (r == 0)
+		r = vm_add_fd(fds, from->out_fd);
+	return r == 0 ? vm_add_fd(fds, from->listen_fd) : r;
+}
+
+static int vm_send_namespaces(struct vm *vm)
+{
+	static const struct message m = { .type = MESSAGE_NAMESPACES };
+	cleanup_fdset struct fdset fds = FDSET_EMPTY;
+	int r = fdset_add_dup(&fds, vm->namespaces.net_fd);
+
+	if (r == 0)
+		r = fdset_add_dup(&fds, vm->namespaces.root_fd);
+	if (r == 0)
+		vm_core_send(vm, &m, &fds);
+	return r;
+}
+
 int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 {
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
@@ -105,6 +134,8 @@ int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 			.n_cpus = vm->config->n_cpus,
 			.seccomp_log = vm->config->seccomp_log,
 			.verbosity = vm->config->verbosity,
+			.has_root = true,
+			.has_network = true,
 			.config = vm->config->devices[child->slot],
 		},
 	};
@@ -116,9 +147,15 @@ int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 	fence_describe(&child->fence, &m.device_start);
 	for (uint32_t i = 0; i < own->n && r == 0; i++)
 		r = fdset_add_dup(&fds, own->fds[i]);
+	if (r == 0 && m.device_start.config.type == DEVICE_TYPE_CONSOLE)
+		r = vm_describe_console(vm, &m.device_start.config.console, &fds);
 	m.device_start.n_fds = fds.n;
 	if (r == 0)
 		r = fdset_add_dup(&fds, vm->spawner.warden_fd);
+	if (r == 0)
+		r = fdset_add_dup(&fds, vm->namespaces.root_fd);
+	if (r == 0)
+		r = fdset_add_dup(&fds, vm->namespaces.net_fd);
 	if (r < 0)
 		return r;
 	fd = fcntl(core_end, F_DUPFD_CLOEXEC, 3);
@@ -169,22 +206,25 @@ static int vm_check_programs(struct vm *vm, struct failure *f)
 	return r;
 }
 
-static int vm_spawn_all(struct vm *vm, int *ret_core_end, int *ret_ends, struct failure *f)
+static int vm_start_core(struct vm *vm, struct failure *f)
 {
-	int r;
-
-	/* It need not wait for the namespace that the first device is born in: CORE_START. */
-	vm->spawner.skips_netns = vm->config->n_devices > 0;
-	r = vm_spawn(vm, &vm->core, -1, ret_core_end);
-	vm->spawner.skips_netns = false;
+	int end = -1;
+	int r = vm_spawn(vm, &vm->core, -1, &end);
 
 	if (r == -EPERM)
 		return failure_set(f, STATUS_FAILED,
 				   "core: new namespaces are not permitted (CAP_SYS_ADMIN)");
 	if (r < 0)
 		return failure_set(f, STATUS_FAILED, "core: cannot be started: %s", strerror(-r));
+	r = vm_core_attach(vm, end);
+	return r == 0 ? vm_send_core_start(vm) : r;
+}
+
+static int vm_spawn_devices(struct vm *vm, int *ret_ends, struct failure *f)
+{
 	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
-		r = vm_spawn(vm, &vm->devices[i].process, -1, &ret_ends[i]);
+		int r = vm_spawn(vm, &vm->devices[i].process, -1, &ret_ends[i]);
+
 		if (r < 0)
 			return failure_set(f, STATUS_FAILED, "%s: cannot be started: %s",
 					   vm->devices[i].process.name, strerror(-r));
@@ -192,24 +232,35 @@ static int vm_spawn_all(struct vm *vm, int *ret_core_end, int *ret_ends, struct 
 	return 0;
 }
 
+/* The guest may run as soon as the core is ready; to be asked first would cost two wake-ups. */
+static void vm_allow_running(struct vm *vm)
+{
+	static const struct message resume = { .type = MESSAGE_RESUME };
+
+	chardev_start(&vm->serial);
+	chardev_start(&vm->console);
+	vm_core_send(vm, &resume, NULL);
+}
+
 int vm_start(struct vm *vm, struct failure *f)
 {
 	int ends[VM_DEVICES_MAX];
-	int core_end = -1;
 	int r = vm_check_programs(vm, f);
 
-	if (r != 0)
-		return r;
 	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
 		ends[i] = -1;
-	r = vm_spawn_all(vm, &core_end, ends, f);
 	if (r == 0)
-		r = vm_core_attach(vm, fd_steal(&core_end));
+		r = vm_start_core(vm, f);
 	if (r == 0)
-		r = vm_send_core_start(vm);
+		r = vm_spawn_devices(vm, ends, f);
+	if (r == 0)
+		r = namespaces_wait(&vm->namespaces, f);
+	if (r == 0)
+		r = vm_send_namespaces(vm);
 	for (uint32_t i = 0; i < vm->config->n_devices && r == 0; i++)
 		r = vm_hand_over(vm, &vm->devices[i], ends[i]);
-	(void)fd_close(core_end);
+	if (r == 0)
+		vm_allow_running(vm);
 	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
 		(void)fd_close(ends[i]);
 	return r;

@@ -52,8 +52,8 @@ boot)
 	verify 3m "$cpus" && say "verified"
 	;;
 iommu)
-	say "iommus $(echo $(ls /sys/class/iommu))"
-	say "endpoints $(echo $(ls /sys/class/iommu/*/devices))"
+	say "iommus $(find /sys/class/iommu -mindepth 1 -maxdepth 1 | wc -l)"
+	say "endpoints $(find /sys/class/iommu/*/devices/ -name '0000:*' | sed 's|.*/||' | sort | tr '\n' ' ')"
 	for device in /sys/bus/pci/devices/*; do
 		[ -e "$device/iommu_group" ] &&
 			say "group of $(basename "$device") $(ls "$device/iommu_group/devices" | wc -l)" \
@@ -82,6 +82,14 @@ button)
 memory)
 	say "memory $(sed -n 's/MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo)"
 	say "end $(sed -n 's/ *spanned *//p' /proc/zoneinfo | tail -n 1)"
+	;;
+console)
+	say "hwrng $(dd if=/dev/hwrng bs=64 count=4 2>/dev/null | wc -c) $(cat /sys/class/misc/hw_random/rng_current)"
+	echo root::0:0:root:/:/bin/sh >/etc/passwd
+	say "getty on hvc0"
+	getty -L 115200 hvc0 vt100 &
+	wait $!
+	say "logged out"
 	;;
 wait)
 	say "waiting"
