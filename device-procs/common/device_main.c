@@ -177,7 +177,7 @@ static int map_endpoints(struct device *dev, struct start_failure *f)
 	for (i = 0; i < n && r == 0; i++) {
 		cleanup_fdset struct fdset fds = FDSET_EMPTY;
 
-		r = receive(dev, MESSAGE_ENDPOINT, START_DEADLINE_MS, &fds, f);
+		r = receive(dev, MESSAGE_ENDPOINT, clock_now_ms() + START_DEADLINE_MS, &fds, f);
 		if (r < 0)
 			return r;
 		r = device_iommu_endpoint(dev, &dev->message.endpoint, &fds);
