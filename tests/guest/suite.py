@@ -77,7 +77,8 @@ class Bulkhead(Vmm):
 
     def ps(self, folder):
         done = self.control(folder, "--json", "ps")
-        return json.loads(done.stdout) if done.returncode == 0 else []
+        rows = json.loads(done.stdout) if done.returncode == 0 else []
+        return [p for p in rows if p["state"] != "standby"]  # they have the names of others
 
     def shut_down(self, folder):
         self.control(folder, "shutdown")
