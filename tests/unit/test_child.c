@@ -93,3 +93,31 @@ Test(child, a_long_reason_is_cut)
 	cr_assert_eq(strncmp(child.last_exit, "SIGKILL: xxx", 12), 0);
 	cr_assert_str_eq(child.last_exit + sizeof(child.last_exit) - 5, "x...");
 }
+
+Test(child, only_one_that_waits_for_a_cpu_is_starved)
+{
+	struct child child;
+
+	start(&child);
+	for (int i = 0; i < 5; i++) { /* it sleeps, or is just about to */
+		cr_assert(!child_is_starved(&child) || child.starved_at_ns != 0);
+		(void)usleep(10000);
+	}
+	cr_assert_not(child_is_starved(&child), "it sleeps");
+	cr_assert_eq(child_wait(&child, clock_now_ms() + 10000), 0);
+
+	/* One that spins has a CPU, and may be blamed, from the second look. */
+	child.pid = fork();
+	if (child.pid == 0) {
+		for (;;)
+			continue;
+	}
+	child.pidfd = (int)syscall(SYS_pidfd_open, child.pid, 0);
+	child.starved_at_ns = 0;
+	cr_assert(child_is_starved(&child), "nothing to compare with yet");
+	for (int i = 0; child_is_starved(&child); i++) {
+		cr_assert_lt(i, 1000, "it spins");
+		(void)usleep(10000);
+	}
+	cr_assert_eq(child_wait(&child, clock_now_ms() + 10000), 0);
+}

@@ -273,8 +273,10 @@ int vm_device_start_again(struct vm_device *d, int program_fd, bool is_held)
 
 void vm_device_stalled(struct vm_device *d, const char *reason)
 {
-	if (child_is_traced(&d->process) || child_is_in_kernel(&d->process))
-		return; /* the core will say it again */
+	/* The core says it again, at each of its ticks. */
+	if (child_is_traced(&d->process) || child_is_in_kernel(&d->process) ||
+	    child_is_starved(&d->process))
+		return;
 	vm_device_condemn(&d->process, reason);
 }
 
