@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -22,7 +23,10 @@ Test(child, ends_have_words)
 	expect_words(CLD_KILLED, SIGKILL, -1, "SIGKILL");
 	expect_words(CLD_DUMPED, SIGSEGV, -1, "SIGSEGV");
 	expect_words(CLD_KILLED, SIGSYS, -1, "SIGSYS (seccomp: system call unknown)");
-	expect_words(CLD_KILLED, SIGSYS, 41, "SIGSYS (seccomp: system call 41)");
+	expect_words(CLD_KILLED, SIGSYS, SYS_socket, "SIGSYS (seccomp: socket)");
+	expect_words(CLD_KILLED, SIGSYS, SYS_read, "SIGSYS (seccomp: read)");
+	expect_words(CLD_KILLED, SIGSYS, 1023, "SIGSYS (seccomp: system call 1023)");
+	expect_words(CLD_KILLED, SIGSYS, INT_MAX, "SIGSYS (seccomp: system call 2147483647)");
 	expect_words(CLD_KILLED, 40, -1, "signal 40");
 }
 

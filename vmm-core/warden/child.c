@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "ipc/clock.h"
+#include "sandbox/syscall_names.h"
 
 #define CHILD_KMSG_RECORDS 4096 /* bound on the search for an audit record */
 
@@ -43,7 +44,10 @@ void child_describe_exit(int code, int status, int syscall, char *ret, size_t si
 		return;
 	}
 	if (status == SIGSYS) {
-		if (syscall >= 0)
+		if (syscall >= 0 && (size_t)syscall < ARRAY_LEN(syscall_names) &&
+		    syscall_names[syscall] != NULL)
+			(void)snprintf(ret, size, "SIGSYS (seccomp: %s)", syscall_names[syscall]);
+		else if (syscall >= 0)
 			(void)snprintf(ret, size, "SIGSYS (seccomp: system call %d)", syscall);
 		else
 			(void)snprintf(ret, size, "SIGSYS (seccomp: system call unknown)");

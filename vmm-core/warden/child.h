@@ -73,7 +73,7 @@ bool child_is_starved(struct child *child);
 int must_check child_wait(struct child *child, uint64_t deadline_ms);
 
 /**
- * child_describe_exit() - words for an end: "exit 1", "SIGSEGV", "SIGSYS (seccomp: syscall 41)"
+ * child_describe_exit() - words for an end: "exit 1", "SIGSEGV", "SIGSYS (seccomp: socket)"
  * @code: si_code of waitid(), CLD_*; @status: si_status
  * @syscall: number from the audit record, -1 when unknown
  */
