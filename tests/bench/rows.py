@@ -233,6 +233,8 @@ class Fio:
 
 def all_rows(options):
     """Every row, declared here and nowhere else; the order is the order of the table."""
+    import restart  # which needs Row
+
     def blk(name, *args, **how):
         return Blk(options, f"blk-{name}", *args, **how)
 
@@ -247,6 +249,7 @@ def all_rows(options):
         *(blk(f"direct-randread-{n}", "randread", n, direct=True) for n in (1, 32, 128)),
         *(blk(f"direct-randwrite-{n}", "randwrite", n, direct=True) for n in (1, 32)),
         blk("direct-seqread-8", "seqread", 8, 131072, direct=True),
+        restart.Kill(options), restart.Planned(options),
     ]
 
 
