@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "ipc/clock.h"
+#include "ipc/resident.h"
 #include "vmm-core/warden/control.h"
 
 #define VM_NEXT_REAP_MS 1000u
@@ -295,6 +296,7 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
 		if (r < 0)
 			vm_note(d->vm, LOG_LEVEL_WARNING, d->process.name, "no standby: %s",
 				strerror(-r));
+		resident_trim(); /* that was the last of a start, or of a restart */
 	}
 }
 
