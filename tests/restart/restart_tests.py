@@ -170,6 +170,7 @@ class SlowDisk:
         return self
 
     def __exit__(self, *_):
+        self.speed_up()  # after a failure writes may still be held back
         sh("dmsetup", "remove", "--retry", self.name)
 
 
