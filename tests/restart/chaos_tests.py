@@ -113,7 +113,7 @@ def die_at_random(vm, kills):
         victims[name].die(death)
         if victims[name].n == n:
             left.append((name, death))
-        elif len(left) % 50 == 0:
+        elif left and len(left) % 50 == 0:
             print(f"# {len(left)} deaths to come", flush=True)
     for victim in victims.values():
         victim.revived()
