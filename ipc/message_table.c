@@ -194,6 +194,7 @@ static const struct codec_field device_config_fields[] = {
 	CODEC_NAME(id),
 	CODEC_STRUCT_IF(blk, blk_config_layout, type, DEVICE_TYPE_BLK),
 	CODEC_STRUCT_IF(net, net_config_layout, type, DEVICE_TYPE_NET),
+	CODEC_BOOL(iommu),
 	CODEC_STRUCT_IF(console, console_config_layout, type, DEVICE_TYPE_CONSOLE),
 	CODEC_STRUCT_IF(vsock, vsock_config_layout, type, DEVICE_TYPE_VSOCK),
 };
@@ -328,9 +329,38 @@ static const struct codec_struct guest_region_layout = CODEC_LAYOUT(
 static const struct codec_field setup_fields[] = {
 	CODEC_U32(n_queues, 1, DEVICE_QUEUES_MAX),
 	CODEC_STRUCTS(regions, n_regions, guest_region_layout, 1),
+	CODEC_BOOL(is_behind_iommu),
+	CODEC_U32(n_endpoints, 0, VM_DEVICES_MAX),
 };
+static bool setup_check(const void *plain)
+{
+	const struct message_setup *s = plain;
+
+	return !s->is_behind_iommu || s->n_endpoints == 0; /* the IOMMU is not behind itself */
+}
 static const struct codec_struct setup_layout =
-	CODEC_LAYOUT(bulkhead__setup__descriptor, PLAIN, setup_fields, NULL);
+	CODEC_LAYOUT(bulkhead__setup__descriptor, PLAIN, setup_fields, setup_check);
+#undef WIRE
+#undef PLAIN
+
+#define WIRE Bulkhead__Endpoint
+#define PLAIN struct message_endpoint
+static const struct codec_field endpoint_fields[] = {
+	CODEC_U32(slot, 0, SLOT_MAX),
+	CODEC_ANY32(id),
+};
+static const struct codec_struct endpoint_layout =
+	CODEC_LAYOUT(bulkhead__endpoint__descriptor, PLAIN, endpoint_fields, NULL);
+#undef WIRE
+#undef PLAIN
+
+#define WIRE Bulkhead__EndpointStalled
+#define PLAIN struct message_endpoint
+static const struct codec_field endpoint_stalled_fields[] = {
+	CODEC_U32(slot, 0, SLOT_MAX),
+};
+static const struct codec_struct endpoint_stalled_layout = CODEC_LAYOUT(
+	bulkhead__endpoint_stalled__descriptor, PLAIN, endpoint_stalled_fields, NULL);
 #undef WIRE
 #undef PLAIN
 
@@ -642,6 +672,8 @@ static const struct codec_type types[MESSAGE_N_] = {
 	ROW(DEVICE_FAILED, DEVICE_FAILED, failed_layout),
 	ROW(NEEDS_RESET, NEEDS_RESET, empty_layout),
 	ROW(SETUP, SETUP, setup_layout),
+	ROW(ENDPOINT, ENDPOINT, endpoint_layout),
+	ROW(ENDPOINT_STALLED, ENDPOINT_STALLED, endpoint_stalled_layout),
 	ROW(SET_FEATURES, SET_FEATURES, set_features_layout),
 	ROW(ENABLE_QUEUE, ENABLE_QUEUE, enable_queue_layout),
 	ROW(DISABLE_QUEUE, DISABLE_QUEUE, disable_queue_layout),

@@ -116,6 +116,7 @@ struct vsock_config {
 struct device_config {
 	enum device_type type;
 	char id[VM_ID_MAX];
+	bool iommu; /* its DMA goes through the IOMMU */
 	/* warden only: image (blk), named tap (net), file or socket (console), source (rng), socket
 	 * (vsock) */
 	char *path;

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "device-procs/common/iommu_table.h"
 #include "device-procs/common/rate_limit.h"
 #include "device-procs/common/virtqueue.h"
 #include "ipc/fdset.h"
@@ -34,6 +35,8 @@ struct device_offer {
 	uint32_t queue_size_max; /* power of two <= DEVICE_QUEUE_SIZE_MAX */
 	uint32_t config_len;
 	uint8_t config[DEVICE_CONFIG_SPACE_MAX];
+	uint32_t config_writable_len; /* bytes of the mask below in use */
+	uint8_t config_writable[DEVICE_CONFIG_SPACE_MAX]; /* the bits that the driver may write */
 	uint32_t state_size; /* bytes of device_state_area(), <= DEVICE_STATE_MAX; constant */
 	uint64_t file_size_max; /* RLIMIT_FSIZE, bytes */
 	int folder_fd; /* the folder to live in, owned; only if the profile says so */
@@ -113,6 +116,25 @@ const struct guest_memory *device_memory(const struct device *dev);
  * Context: from ops->set_features on; before that it may still be cleared.
  */
 void *device_state_area(struct device *dev);
+
+/* What the core gave to the IOMMU's process. fds and mappings last as long as the process. */
+struct device_iommu_endpoint {
+	uint32_t slot, id;
+	const struct iommu_page *page; /* mapped read-only */
+};
+
+struct device_iommu_host {
+	struct iommu_table *table;
+	int fault_fd; /* eventfd: an endpoint raised a fault */
+	uint32_t n;
+	struct device_iommu_endpoint endpoints[VM_DEVICES_MAX];
+};
+
+/** device_iommu_host() - borrow it; from ops->start on, NULL in any other process */
+const struct device_iommu_host *device_iommu_host(const struct device *dev);
+
+/** device_endpoint_stalled() - the IOMMU's process: the core is to condemn the device in @slot */
+void device_endpoint_stalled(struct device *dev, uint32_t slot);
 
 /** device_count() - add to one of the counters in the device page */
 void device_count(struct device *dev, enum device_counter c, uint64_t n);

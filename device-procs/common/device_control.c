@@ -131,14 +131,19 @@ static int on_set_features(void *ctx, const struct message *m, struct fdset *fds
 {
 	struct device *dev = ctx;
 	uint64_t features = m->set_features.features;
+	uint64_t needed = VIRTIO_F_VERSION_1_BIT |
+			  (dev->features_offered & VIRTIO_F_ACCESS_PLATFORM_BIT);
 
 	(void)fds;
-	if ((features & ~dev->features_offered) || !(features & VIRTIO_F_VERSION_1_BIT)) {
+	if ((features & ~dev->features_offered) || (features & needed) != needed) {
 		reply(dev, m->seq, EINVAL, 0);
 		return 0;
 	}
 	dev->features = features;
 	dev->run = DEVICE_RUN_ACTIVE;
+	if (dev->iommu)
+		iommu_client_init(dev->iommu, dev->gm, dev->iommu->table, dev->iommu->page,
+				  dev->slot, dev->iommu->fault_fd);
 	dev->ops->set_features(dev->state, features);
 	reply(dev, m->seq, 0, 0);
 	return 0;

@@ -62,6 +62,9 @@ int device_queues_new(struct device *dev)
 		q->index = i;
 		q->kick_fd = q->call_fd = -1;
 		virtqueue_init(&q->vq, dev->gm, &dev->page->queues[i]);
+		if (dev->iommu &&
+		    virtqueue_use_iommu(&q->vq, dev->iommu, dev->offer.queue_size_max) < 0)
+			return -ENOMEM;
 	}
 	return 0;
 }

@@ -2,8 +2,8 @@
 /*
  * A tap: one fd per queue pair, attached by the warden. bulkhead-net.
  *
- * Frames go between the tap and guest memory by readv() and writev(): measured against an
- * io_uring, whose batches cost as much per frame as the system calls that they save.
+ * Frames go between the tap and guest memory by readv() and writev(), one call a frame: a tap takes
+ * no more than one at a time.
  *
  * The three ioctls change nothing but this tap: which offloads its frames may use, which of its
  * queues take part, and its carrier.

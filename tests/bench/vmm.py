@@ -27,9 +27,11 @@ TAP_MAC = "02:00:00:00:00:0a"
 class Guest:
     """What to run: probe, its command line, its disk."""
 
-    def __init__(self, probe, cmdline, disk=None, direct=False, cpus=1, memory_mib=128, tap=None):
+    def __init__(self, probe, cmdline, disk=None, direct=False, cpus=1, memory_mib=128, tap=None,
+                 iommu=False):
         self.probe, self.cmdline, self.disk, self.tap = probe, cmdline, disk, tap
         self.direct, self.cpus, self.memory_mib = direct, cpus, memory_mib
+        self.iommu = iommu  # Bulkhead only
 
 
 class Vmm:
@@ -72,9 +74,10 @@ class Bulkhead(Vmm):
                 "--transport", self.transport,
                 "--serial", "tty", "--run-dir", os.path.join(folder, "run")]
         if guest.disk:
-            argv += ["--disk", f"path={guest.disk}" + (",direct=on" if guest.direct else "")]
+            argv += ["--disk", f"path={guest.disk}" + (",direct=on" if guest.direct else "")
+                     + (",iommu=on" if guest.iommu else "")]
         if guest.tap:
-            argv += ["--net", f"tap={guest.tap},mac={TAP_MAC}", "--transport", "mmio"]
+            argv += ["--net", f"tap={guest.tap},mac={TAP_MAC}"]
         return argv
 
 

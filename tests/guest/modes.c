@@ -231,6 +231,8 @@ const struct mode modes[] = {
 	{ "stamp", mode_stamp },
 	{ "smp", mode_smp },
 	{ "conformance", conformance_run },
+	{ "iommu", iommu_run },
+	{ "bench-iommu", bench_iommu_run },
 	{ "drive", mode_drive },
 	{ "vcon", mode_vcon },
 	{ "hostile", hostile_run },

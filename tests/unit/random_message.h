@@ -192,6 +192,15 @@ static inline void random_device_body(uint64_t *state, struct message *m)
 			m->setup.regions[i].size =
 				random_in(state, 1, UINT32_MAX) * (uint64_t)GUEST_PAGE_SIZE;
 		}
+		if (random_bool(state))
+			m->setup.is_behind_iommu = random_bool(state);
+		else
+			m->setup.n_endpoints = random_in(state, 0, VM_DEVICES_MAX);
+	} else if (m->type == MESSAGE_ENDPOINT) {
+		m->endpoint.slot = random_in(state, 0, VM_DEVICES_MAX - 1);
+		m->endpoint.id = (uint32_t)random_next(state);
+	} else if (m->type == MESSAGE_ENDPOINT_STALLED) {
+		m->endpoint.slot = random_in(state, 0, VM_DEVICES_MAX - 1);
 	} else if (m->type == MESSAGE_SET_FEATURES) {
 		m->set_features.features = random_next(state);
 	} else if (m->type == MESSAGE_ENABLE_QUEUE) {

@@ -128,7 +128,12 @@ Test(config_cli, refuses)
 		{ "--disk path=a,queue_size=100", "--disk queue_size=100: not a power of two" },
 		{ "--disk path=a,queue_size=2048",
 		  "--disk queue_size=2048: must be 2 to 1024" },
-		{ "--disk path=a,iommu=on", "--disk iommu=on: not supported yet" },
+		{ "--kernel k --transport mmio --disk path=a,iommu=on",
+		  "--disk iommu=on: needs --transport pci: with mmio nothing tells the guest which "
+		  "devices are behind the IOMMU" },
+		{ "--kernel k --rng iommu=on --transport mmio",
+		  "--rng iommu=on: needs --transport pci: with mmio nothing tells the guest which "
+		  "devices are behind the IOMMU" },
 		{ "--kernel k --disk path=a,num_queues=2",
 		  "--disk num_queues=2: more than the 1 vCPUs of --cpus boot" },
 		{ "--kernel k --disk path=a,id=x --disk path=b,id=x",
@@ -196,7 +201,9 @@ Test(config_cli, refuses)
 		{ "--kernel k --rng --rng", "--rng: given twice" },
 		{ "--rng src=", "--rng src: missing value" },
 		{ "--rng source=a", "--rng source: unknown key" },
-		{ "--rng src=a,iommu=on", "--rng iommu=on: not supported yet" },
+		{ "--disk path=a,iommu=maybe", "--disk iommu=maybe: must be on or off" },
+		{ "--kernel k --disk path=a,iommu=on,queue_size=512",
+		  "--disk queue_size=512: at most 256 with iommu=on" },
 		{ "--kernel k --disk path=a,id=rng --rng",
 		  "--rng id=rng: given to two devices" },
 		{ "--config x", "--config: not supported yet" },
@@ -285,6 +292,23 @@ Test(config_cli, devices_come_into_slot_order)
 	cr_assert_eq(parse("--kernel k --rng src=/dev/hwrng,id=r1", false, &c, &f), 0);
 	cr_assert_str_eq(c.devices[0].path, "/dev/hwrng");
 	cr_assert_str_eq(c.devices[0].id, "r1");
+	vm_config_clear(&c);
+}
+
+Test(config_cli, the_first_device_that_wants_it_brings_the_iommu)
+{
+	struct vm_config c = { 0 };
+	struct failure f;
+
+	cr_assert_eq(parse("--kernel k --rng --disk path=a path=b,iommu=on", false, &c, &f), 0);
+	cr_assert_eq(c.n_devices, 4);
+	cr_assert(!c.devices[0].iommu && c.devices[1].iommu && !c.devices[2].iommu);
+	cr_assert_eq(c.devices[3].type, DEVICE_TYPE_IOMMU);
+	cr_assert_str_eq(c.devices[3].id, "iommu");
+	cr_assert_not(c.devices[3].iommu);
+	vm_config_clear(&c);
+	cr_assert_eq(parse("--kernel k --disk path=b,iommu=off", false, &c, &f), 0);
+	cr_assert_eq(c.n_devices, 1);
 	vm_config_clear(&c);
 }
 

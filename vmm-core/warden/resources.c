@@ -200,7 +200,7 @@ static int resources_open_device(const struct device_config *config, struct reso
 		return resources_open_source(config, ret, f);
 	if (config->type == DEVICE_TYPE_VSOCK)
 		return vsock_socket_open(config->path, &res->vsock, ret, f);
-	return 0; /* a console's are opened later: chardev.h */
+	return 0; /* a console's are opened later: chardev.h; an IOMMU has all from the core */
 }
 
 int resources_open(const struct vm_config *config, struct resources *res, struct failure *f)
