@@ -229,7 +229,8 @@ def test_console_login_by_tty():
 def test_dead_disk_does_not_stop_the_other():
     with scratch() as folder:
         a, b = make_disk(folder, "a.img"), make_disk(folder, "b.img")
-        with linux("wait", "--disk", f"path={a}", "--disk", f"path={b}", stdin=True) as vm:
+        with linux("wait", "--disk", f"path={a}", "--disk", f"path={b}", "--restart", "max=0",
+                   stdin=True) as vm:
             vm.wait_for("guest: waiting", 120)
             os.kill(vm.pids()["blk0"], signal.SIGKILL)
             wait_until(lambda: vm.row("blk0")["state"] == "failed", "blk0 shows as failed")

@@ -64,12 +64,12 @@ def expect_clean(vm):
     expect(not bad and counted["requests"] > 0, f"the guest counted {counted}")
 
 
-def serving(vm, but=None):
-    """Wait for a process of blk0 that serves, other than @but; its pid."""
+def serving(vm, but=None, name="blk0"):
+    """Wait for a process of @name that serves, other than @but; its pid."""
     def look():
-        row = vm.row("blk0")
+        row = vm.row(name)
         return row["pid"] if row["state"] == "active" and row["pid"] not in (but, 0) else None
-    return wait_until(look, f"blk0 is served by another than {but}")
+    return wait_until(look, f"{name} is served by another than {but}")
 
 
 def kill_under_load(options, disk=""):
@@ -173,6 +173,7 @@ class SlowDisk:
         return self
 
     def __exit__(self, *_):
+        self.speed_up()  # after a failure writes may still be held back
         sh("dmsetup", "remove", "--retry", self.name)
 
 

@@ -17,10 +17,14 @@ next_boot() {
 	say "boot $boot"
 }
 
-# in_tools PROGRAM ARGUMENT...: runs a program of the disk that linux/tools-disk made
-in_tools() {
+mount_tools() {
 	mkdir -p /tools
 	grep -q ' /tools ' /proc/mounts || { mount -t ext4 -o ro "$tools" /tools && mount -o bind /dev /tools/dev; }
+}
+
+# in_tools PROGRAM ARGUMENT...: runs a program of the disk that linux/tools-disk made
+in_tools() {
+	mount_tools
 	chroot /tools "$@"
 }
 
@@ -31,6 +35,34 @@ verify() {
 		--cpus_allowed="0-$(($2 - 1))" --ioengine=libaio --iodepth=16 --direct=1 --thread \
 		--fsync=64 --verify=crc32c --verify_fatal=1 --group_reporting >/tmp/fio 2>&1 ||
 		{ cat /tmp/fio; return 1; }
+}
+
+# The rest is for disks whose processes die all the time; both loops go on until /stop exists.
+# The number of a record is printed when it is on the disk.
+keep_records() {
+	n=1
+	while [ ! -e /stop ]; do
+		printf '%08d\n' "$n" | dd of="/tools/tmp/$1/records" oflag=append conv=notrunc,fsync 2>/dev/null ||
+			{ say "failed: record $n of $1"; return; }
+		say "record $1 $n"
+		n=$((n + 1))
+	done
+}
+
+keep_verifying() {
+	n=1
+	while [ ! -e /stop ]; do
+		in_tools fio --name=chaos --filename="/tmp/$1/data" --rw=randwrite --bsrange=1k-64k --blockalign=1k \
+			--size=4m --ioengine=libaio --iodepth=8 --direct=1 --thread --fsync=8 \
+			--verify=crc32c --verify_fatal=1 >"/tmp/fio-$1" 2>&1 ||
+			{ cat "/tmp/fio-$1"; say "failed: fio on $1"; return; }
+		say "verified $1 $n"
+		n=$((n + 1))
+	done
+}
+
+kernel_errors() {
+	dmesg | grep -E 'I/O error|critical .* error|EXT4-fs (error|warning)|JBD2.*rror|blocked for more than'
 }
 
 tools=$(kernel_argument tools)
@@ -122,6 +154,26 @@ wait)
 	say "waiting"
 	while read -r line; do
 		say "read $line: $(dd if="$line" bs=4096 count=16 iflag=direct 2>&1 | tail -n 1)"
+	done
+	;;
+chaos)
+	mount_tools
+	mount -t tmpfs tmpfs /tools/tmp
+	for disk in a b; do
+		mkdir "/tools/tmp/$disk"
+		mount -t ext4 "/dev/vd$disk" "/tools/tmp/$disk" || say "failed: mount $disk"
+		keep_records $disk &
+		keep_verifying $disk &
+	done
+	while read -r line; do
+		kernel_errors
+		say "errors $(kernel_errors | wc -l)"
+		[ "$line" != end ] || break
+	done
+	touch /stop
+	wait
+	for disk in a b; do
+		umount "/tools/tmp/$disk" && say "unmounted $disk"
 	done
 	;;
 esac
