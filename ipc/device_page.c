@@ -164,6 +164,12 @@ const char *device_page_counter_name(enum device_counter c)
 		[DEVICE_COUNTER_INTERRUPTS] = "interrupts",
 		[DEVICE_COUNTER_BAD_REQUESTS] = "bad_requests",
 		[DEVICE_COUNTER_DROPPED_BYTES] = "dropped_bytes",
+		[DEVICE_COUNTER_RX_FRAMES] = "rx_frames",
+		[DEVICE_COUNTER_RX_BYTES] = "rx_bytes",
+		[DEVICE_COUNTER_RX_DROPPED] = "rx_dropped",
+		[DEVICE_COUNTER_TX_FRAMES] = "tx_frames",
+		[DEVICE_COUNTER_TX_BYTES] = "tx_bytes",
+		[DEVICE_COUNTER_TX_DROPPED] = "tx_dropped",
 	};
 
 	return (unsigned)c < DEVICE_COUNTER_N_ ? names[c] : NULL;

@@ -17,7 +17,7 @@
 #define IOMMU_ENDPOINTS_MAX VM_DEVICES_MAX /* an endpoint's number is its device's slot */
 #define IOMMU_NODES 65536u /* mappings per VM, less one */
 
-#define IOMMU_TABLE_NODES_OFFSET 4096u
+#define IOMMU_TABLE_NODES_OFFSET 8192u
 #define IOMMU_TABLE_BYTES (IOMMU_TABLE_NODES_OFFSET + IOMMU_NODES * 64u)
 
 /*

@@ -28,7 +28,10 @@ uint32_t message_n_fds(const struct message *m)
 		return CORE_START_FDS + m->core_start.has_initramfs +
 		       m->core_start.has_serial_in + m->core_start.has_serial_out;
 	if (m->type == MESSAGE_SETUP)
-		return m->setup.n_regions + 1u;
+		return m->setup.n_regions + 1u + (m->setup.is_behind_iommu ? 3u : 0) +
+		       (m->setup.n_endpoints > 0 ? 2u : 0);
+	if (m->type == MESSAGE_ENDPOINT)
+		return 1;
 	if (m->type == MESSAGE_ENABLE_QUEUE || m->type == MESSAGE_NAMESPACES)
 		return 2;
 	if (m->type == MESSAGE_VSOCK_KEEP || m->type == MESSAGE_VSOCK_KEPT)

@@ -16,6 +16,7 @@
  *				  the core gets its end
  *	D->C  HELLO		  protocol version, virtio type, features, queues, config space
  *	C->D  SETUP		  regions of guest RAM
+ *	C->D  ENDPOINT...	  to the IOMMU's process: one per device behind it
  *	D->C  READY		  everything is mapped and the sandbox is sealed
  *	W->C  RESUME		  run when ready: a VM starts paused
  *	C->W  CORE_READY	  all devices are ready, the core is sealed, vCPUs run or may run
@@ -49,7 +50,10 @@
  *	DEVICE_START	n_fds resources of the device (disk, tap, socket, ...), then the pidfd of
  *			the warden, then with has_root a mount namespace with an empty root, with
  *			has_network the VM's empty network namespace
- *	SETUP		the device page, then one memfd per region
+ *	SETUP		the device page, then one memfd per region; then, for a device behind the
+ *			IOMMU, the table (read-only), its endpoint page, the eventfd of faults; for
+ *			the IOMMU's process the table and that eventfd (ipc/iommu_memory.h)
+ *	ENDPOINT	the endpoint page of that device, read-only
  *	ENABLE_QUEUE	kick eventfd, call eventfd
  *	VSOCK_KEEP, VSOCK_KEPT	one per id
  *	VSOCK_CONNECTED	the connected socket, if there is one
@@ -58,7 +62,7 @@
  * NAMESPACES, READY, NEEDS_RESET, RESET, PAUSE, RESUME, PING, POWER_BUTTON, REBOOT: no body.
  * GET_COUNTERS uses counters.slot and is answered by COUNTERS with the same seq. CONDEMN, STALLED,
  * REVIVE, DEVICE_STATE and LOG use device_event, CONFIG_WRITTEN and CONFIG_CHANGED config,
- * CORE_FAILED and DEVICE_FAILED failed, the CHILD_* and DRAIN child; the others the member of their
+ * CORE_FAILED and DEVICE_FAILED failed, ENDPOINT_STALLED endpoint, the CHILD_* and DRAIN child; the others the member of their
  * own name.
  *
  * Ranges, checked on both sides: slot < VM_DEVICES_MAX; n_cpus 1..VM_CPUS_MAX; queue sizes powers
@@ -95,9 +99,11 @@ enum message_type {
 	MESSAGE_READY,
 	MESSAGE_CONFIG_CHANGED,
 	MESSAGE_DEVICE_FAILED,
+	MESSAGE_ENDPOINT_STALLED, /* IOMMU's process: a device does not let go of what was unmapped */
 	MESSAGE_NEEDS_RESET, /* the guest broke a queue: show DEVICE_NEEDS_RESET to the driver */
 	/* core -> device */
 	MESSAGE_SETUP,
+	MESSAGE_ENDPOINT,
 	MESSAGE_SET_FEATURES,
 	MESSAGE_ENABLE_QUEUE,
 	MESSAGE_DISABLE_QUEUE,
@@ -106,6 +112,7 @@ enum message_type {
 	MESSAGE_PAUSE, /* also warden -> core */
 	MESSAGE_RESUME, /* also warden -> core */
 	MESSAGE_PING, /* also warden -> core */
+	MESSAGE_ADJUST, /* also warden -> core: what may change while a device runs */
 	/* warden -> core */
 	MESSAGE_CORE_START,
 	MESSAGE_NAMESPACES,
@@ -173,6 +180,8 @@ struct message_device_start {
 	/* Not 0: fd DEVICE_RING_FD is an io_uring that is still disabled; see ring_params.h */
 	uint32_t n_ring;
 	uint64_t ring[RING_PARAMS_N];
+	uint32_t n_forwards; /* net, user mode */
+	struct net_forward forwards[NET_FORWARDS_MAX];
 };
 
 struct message_hello {
@@ -184,7 +193,7 @@ struct message_hello {
 	uint32_t config_len; /* bytes of config, <= DEVICE_CONFIG_SPACE_MAX */
 	uint8_t config[DEVICE_CONFIG_SPACE_MAX];
 	uint32_t config_writable_len; /* bytes of the mask below in use; 0: nothing is writable */
-	uint8_t config_writable[DEVICE_CONFIG_SPACE_MAX]; /* 0xff: the driver may write this byte */
+	uint8_t config_writable[DEVICE_CONFIG_SPACE_MAX]; /* the bits that the driver may write */
 	uint32_t state_size; /* bytes of the device's own state in the page, <= DEVICE_STATE_MAX */
 };
 
@@ -192,6 +201,14 @@ struct message_setup {
 	uint32_t n_queues; /* as in HELLO; the device page is sized for it */
 	uint32_t n_regions;
 	struct guest_region regions[GUEST_MEMORY_REGIONS_MAX];
+	bool is_behind_iommu;
+	uint32_t n_endpoints; /* not 0: to the IOMMU's process; so many ENDPOINTs follow */
+};
+
+/* ENDPOINT and, with a slot alone, ENDPOINT_STALLED */
+struct message_endpoint {
+	uint32_t slot;
+	uint32_t id; /* the driver's: on PCI bus, device and function */
 };
 
 struct message_set_features {
@@ -231,6 +248,13 @@ struct message_child {
 	enum device_type type;
 	bool is_held; /* CHILD_ADDED, CHILD_OFFERED: for a debugger; also, its start takes any time */
 	bool has_successor; /* CHILD_GONE: do not tell the driver */
+};
+
+/* ADJUST: all of it, every time. No reply: a successor is started with the same. */
+struct message_adjust {
+	uint32_t slot;
+	bool link_down; /* net */
+	struct rate_limit_config limits; /* blk, net */
 };
 
 struct message_core_ready {
@@ -302,6 +326,8 @@ enum control_command {
 	CONTROL_LOG,
 	CONTROL_RESTART,
 	CONTROL_RESUME_DEVICE,
+	CONTROL_LIMIT, /* text: KEY=VALUE,... */
+	CONTROL_LINK, /* text: up or down */
 	CONTROL_N_,
 };
 
@@ -311,6 +337,7 @@ struct message_control_request {
 	char device[VM_ID_MAX]; /* empty: all */
 	bool has_program; /* RESTART: the fd of the program to run instead of the installed one */
 	bool is_stopped; /* RESTART: wait for RESUME_DEVICE before the guest is served */
+	char text[MESSAGE_TEXT_MAX]; /* by command */
 };
 
 /* One frame of an answer; `more` says that another frame of this answer follows. */
@@ -359,12 +386,14 @@ struct message {
 		struct message_device_start device_start;
 		struct message_hello hello;
 		struct message_setup setup;
+		struct message_endpoint endpoint;
 		struct message_set_features set_features;
 		struct message_enable_queue enable_queue;
 		struct message_disable_queue disable_queue;
 		struct message_config config;
 		struct message_core_start core_start;
 		struct message_child child;
+		struct message_adjust adjust;
 		struct message_core_ready core_ready;
 		struct message_vm_state vm_state;
 		struct message_device_event device_event;

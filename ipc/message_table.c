@@ -42,6 +42,8 @@ SAME_VALUE(SERIAL_FILE, BULKHEAD__SERIAL_MODE__SERIAL_FILE);
 SAME_VALUE(SERIAL_SOCKET, BULKHEAD__SERIAL_MODE__SERIAL_SOCKET);
 SAME_VALUE(VM_TRANSPORT_PCI, BULKHEAD__TRANSPORT__TRANSPORT_PCI);
 SAME_VALUE(VM_TRANSPORT_MMIO, BULKHEAD__TRANSPORT__TRANSPORT_MMIO);
+SAME_VALUE(NET_MODE_TAP, BULKHEAD__NET_MODE__NET_MODE_TAP);
+SAME_VALUE(NET_MODE_USER, BULKHEAD__NET_MODE__NET_MODE_USER);
 SAME_VALUE(VM_STATE_STARTING, BULKHEAD__VM_STATE__VM_STATE_STARTING);
 SAME_VALUE(VM_STATE_PAUSED, BULKHEAD__VM_STATE__VM_STATE_PAUSED);
 SAME_VALUE(VM_STATE_RUNNING, BULKHEAD__VM_STATE__VM_STATE_RUNNING);
@@ -66,6 +68,8 @@ SAME_VALUE(CONTROL_SHUTDOWN, BULKHEAD__CONTROL_COMMAND__CONTROL_SHUTDOWN);
 SAME_VALUE(CONTROL_LOG, BULKHEAD__CONTROL_COMMAND__CONTROL_LOG);
 SAME_VALUE(CONTROL_RESTART, BULKHEAD__CONTROL_COMMAND__CONTROL_RESTART);
 SAME_VALUE(CONTROL_RESUME_DEVICE, BULKHEAD__CONTROL_COMMAND__CONTROL_RESUME_DEVICE);
+SAME_VALUE(CONTROL_LIMIT, BULKHEAD__CONTROL_COMMAND__CONTROL_LIMIT);
+SAME_VALUE(CONTROL_LINK, BULKHEAD__CONTROL_COMMAND__CONTROL_LINK);
 
 static bool is_power_of_two(uint32_t v)
 {
@@ -73,6 +77,29 @@ static bool is_power_of_two(uint32_t v)
 }
 
 /* --- vm_config.proto --- */
+
+#define WIRE Bulkhead__RateLimit
+#define PLAIN struct rate_limit_config
+static bool rate_limit_check(const void *plain)
+{
+	const struct rate_limit_config *c = plain;
+
+	return (c->bw_size == 0 || c->bw_refill_time != 0) &&
+	       (c->ops_size == 0 || c->ops_refill_time != 0);
+}
+
+static const struct codec_field rate_limit_fields[] = {
+	CODEC_ANY64(bw_size),
+	CODEC_ANY64(bw_one_time_burst),
+	CODEC_ANY64(ops_size),
+	CODEC_ANY64(ops_one_time_burst),
+	CODEC_ANY32(bw_refill_time),
+	CODEC_ANY32(ops_refill_time),
+};
+static const struct codec_struct rate_limit_layout = CODEC_LAYOUT(
+	bulkhead__rate_limit__descriptor, PLAIN, rate_limit_fields, rate_limit_check);
+#undef WIRE
+#undef PLAIN
 
 #define WIRE Bulkhead__BlkConfig
 #define PLAIN struct blk_config
@@ -89,9 +116,51 @@ static const struct codec_field blk_config_fields[] = {
 	CODEC_U32(num_queues, 1, VM_CPUS_MAX),
 	CODEC_U32(queue_size, 2, DEVICE_QUEUE_SIZE_MAX),
 	CODEC_RAW(serial),
+	CODEC_STRUCT(limits, rate_limit_layout),
 };
 static const struct codec_struct blk_config_layout = CODEC_LAYOUT(
 	bulkhead__blk_config__descriptor, PLAIN, blk_config_fields, blk_config_check);
+#undef WIRE
+#undef PLAIN
+
+#define WIRE Bulkhead__NetForward
+#define PLAIN struct net_forward
+static const struct codec_field net_forward_fields[] = {
+	CODEC_BOOL(is_udp),
+	CODEC_ANY32(host_addr),
+	CODEC_U32(host_port, 1, UINT16_MAX),
+	CODEC_U32(guest_port, 1, UINT16_MAX),
+};
+static const struct codec_struct net_forward_layout = CODEC_LAYOUT(
+	bulkhead__net_forward__descriptor, PLAIN, net_forward_fields, NULL);
+#undef WIRE
+#undef PLAIN
+
+#define WIRE Bulkhead__NetConfig
+#define PLAIN struct net_config
+static bool net_config_check(const void *plain)
+{
+	const struct net_config *c = plain;
+
+	return is_power_of_two(c->queue_size) && c->num_queues % 2 == 0;
+}
+
+static const struct codec_field net_config_fields[] = {
+	CODEC_ENUM(mode, UP_TO(NET_MODE_USER + 1)),
+	CODEC_U64(mac, 0, (UINT64_C(1) << 48) - 1),
+	CODEC_U32(num_queues, 2, 2 * NET_PAIRS_MAX),
+	CODEC_U32(queue_size, 2, DEVICE_QUEUE_SIZE_MAX),
+	CODEC_U32(mtu, 0, UINT16_MAX),
+	CODEC_BOOL(no_tso),
+	CODEC_BOOL(no_ufo),
+	CODEC_BOOL(no_csum),
+	CODEC_BOOL(link_down),
+	CODEC_BOOL(loopback),
+	CODEC_ANY32(dns),
+	CODEC_STRUCT(limits, rate_limit_layout),
+};
+static const struct codec_struct net_config_layout = CODEC_LAYOUT(
+	bulkhead__net_config__descriptor, PLAIN, net_config_fields, net_config_check);
 #undef WIRE
 #undef PLAIN
 
@@ -124,6 +193,8 @@ static const struct codec_field device_config_fields[] = {
 	CODEC_ENUM(type, DEVICE_TYPES),
 	CODEC_NAME(id),
 	CODEC_STRUCT_IF(blk, blk_config_layout, type, DEVICE_TYPE_BLK),
+	CODEC_STRUCT_IF(net, net_config_layout, type, DEVICE_TYPE_NET),
+	CODEC_BOOL(iommu),
 	CODEC_STRUCT_IF(console, console_config_layout, type, DEVICE_TYPE_CONSOLE),
 	CODEC_STRUCT_IF(vsock, vsock_config_layout, type, DEVICE_TYPE_VSOCK),
 };
@@ -203,6 +274,7 @@ static const struct codec_field device_start_fields[] = {
 	CODEC_BOOL(has_root),
 	CODEC_BOOL(has_network),
 	CODEC_U64S(ring, n_ring),
+	CODEC_STRUCTS(forwards, n_forwards, net_forward_layout, 0),
 };
 static const struct codec_struct device_start_layout = CODEC_LAYOUT(
 	bulkhead__device_start__descriptor, PLAIN, device_start_fields, device_start_check);
@@ -257,9 +329,38 @@ static const struct codec_struct guest_region_layout = CODEC_LAYOUT(
 static const struct codec_field setup_fields[] = {
 	CODEC_U32(n_queues, 1, DEVICE_QUEUES_MAX),
 	CODEC_STRUCTS(regions, n_regions, guest_region_layout, 1),
+	CODEC_BOOL(is_behind_iommu),
+	CODEC_U32(n_endpoints, 0, VM_DEVICES_MAX),
 };
+static bool setup_check(const void *plain)
+{
+	const struct message_setup *s = plain;
+
+	return !s->is_behind_iommu || s->n_endpoints == 0; /* the IOMMU is not behind itself */
+}
 static const struct codec_struct setup_layout =
-	CODEC_LAYOUT(bulkhead__setup__descriptor, PLAIN, setup_fields, NULL);
+	CODEC_LAYOUT(bulkhead__setup__descriptor, PLAIN, setup_fields, setup_check);
+#undef WIRE
+#undef PLAIN
+
+#define WIRE Bulkhead__Endpoint
+#define PLAIN struct message_endpoint
+static const struct codec_field endpoint_fields[] = {
+	CODEC_U32(slot, 0, SLOT_MAX),
+	CODEC_ANY32(id),
+};
+static const struct codec_struct endpoint_layout =
+	CODEC_LAYOUT(bulkhead__endpoint__descriptor, PLAIN, endpoint_fields, NULL);
+#undef WIRE
+#undef PLAIN
+
+#define WIRE Bulkhead__EndpointStalled
+#define PLAIN struct message_endpoint
+static const struct codec_field endpoint_stalled_fields[] = {
+	CODEC_U32(slot, 0, SLOT_MAX),
+};
+static const struct codec_struct endpoint_stalled_layout = CODEC_LAYOUT(
+	bulkhead__endpoint_stalled__descriptor, PLAIN, endpoint_stalled_fields, NULL);
 #undef WIRE
 #undef PLAIN
 
@@ -377,6 +478,18 @@ static const struct codec_struct counters_layout =
 #undef WIRE
 #undef PLAIN
 
+#define WIRE Bulkhead__Adjust
+#define PLAIN struct message_adjust
+static const struct codec_field adjust_fields[] = {
+	CODEC_U32(slot, 0, SLOT_MAX),
+	CODEC_BOOL(link_down),
+	CODEC_STRUCT(limits, rate_limit_layout),
+};
+static const struct codec_struct adjust_layout =
+	CODEC_LAYOUT(bulkhead__adjust__descriptor, PLAIN, adjust_fields, NULL);
+#undef WIRE
+#undef PLAIN
+
 #define WIRE Bulkhead__CoreReady
 #define PLAIN struct message_core_ready
 static const struct codec_field core_ready_fields[] = {
@@ -440,6 +553,7 @@ static const struct codec_field control_request_fields[] = {
 	CODEC_NAME_OR_EMPTY(device),
 	CODEC_BOOL(has_program),
 	CODEC_BOOL(is_stopped),
+	CODEC_TEXT(text),
 };
 static const struct codec_struct control_request_layout = CODEC_LAYOUT(
 	bulkhead__control_request__descriptor, PLAIN, control_request_fields, NULL);
@@ -558,6 +672,8 @@ static const struct codec_type types[MESSAGE_N_] = {
 	ROW(DEVICE_FAILED, DEVICE_FAILED, failed_layout),
 	ROW(NEEDS_RESET, NEEDS_RESET, empty_layout),
 	ROW(SETUP, SETUP, setup_layout),
+	ROW(ENDPOINT, ENDPOINT, endpoint_layout),
+	ROW(ENDPOINT_STALLED, ENDPOINT_STALLED, endpoint_stalled_layout),
 	ROW(SET_FEATURES, SET_FEATURES, set_features_layout),
 	ROW(ENABLE_QUEUE, ENABLE_QUEUE, enable_queue_layout),
 	ROW(DISABLE_QUEUE, DISABLE_QUEUE, disable_queue_layout),
@@ -566,6 +682,7 @@ static const struct codec_type types[MESSAGE_N_] = {
 	ROW(PAUSE, PAUSE, empty_layout),
 	ROW(RESUME, RESUME, empty_layout),
 	ROW(PING, PING, empty_layout),
+	ROW(ADJUST, ADJUST, adjust_layout),
 	ROW(CORE_START, CORE_START, core_start_layout),
 	ROW(NAMESPACES, NAMESPACES, empty_layout),
 	ROW(CHILD_ADDED, CHILD_ADDED, child_layout),

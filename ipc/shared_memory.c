@@ -3,6 +3,7 @@
 #include "ipc/shared_memory.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -41,15 +42,40 @@ int shared_memory_check(int fd, uint64_t size)
 	return 0;
 }
 
-int shared_memory_map(int fd, uint64_t size, void **ret)
+int shared_memory_read_only(int fd)
+{
+	char path[32];
+	int r;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	r = open(path, O_RDONLY | O_CLOEXEC);
+	return r < 0 ? -errno : r;
+}
+
+static int map(int fd, uint64_t size, int protection, void **ret)
 {
 	void *at;
 
 	if (size == 0 || size > SIZE_MAX)
 		return -EINVAL;
-	at = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	at = mmap(NULL, (size_t)size, protection, MAP_SHARED, fd, 0);
 	if (at == MAP_FAILED)
 		return -errno;
 	*ret = at;
 	return 0;
+}
+
+int shared_memory_map(int fd, uint64_t size, void **ret)
+{
+	return map(fd, size, PROT_READ | PROT_WRITE, ret);
+}
+
+int shared_memory_map_read_only(int fd, uint64_t size, const void **ret)
+{
+	void *at;
+	int r = map(fd, size, PROT_READ, &at);
+
+	if (r == 0)
+		*ret = at;
+	return r;
 }

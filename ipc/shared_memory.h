@@ -24,5 +24,16 @@ int must_check shared_memory_create(const char *name, uint64_t size, unsigned fl
  */
 int must_check shared_memory_check(int fd, uint64_t size);
 
+/**
+ * shared_memory_read_only() - another fd for @fd's memory, through which nobody can write to it
+ *
+ * Not even whoever gets it: a mapping of it cannot be made writable. Needs /proc, so not in a
+ * sandbox. Return: owned fd; -errno.
+ */
+int must_check shared_memory_read_only(int fd);
+
+/** shared_memory_map_read_only() - as shared_memory_map() */
+int must_check shared_memory_map_read_only(int fd, uint64_t size, const void **ret);
+
 /** shared_memory_map() - map all of @fd shared and read-write; borrows @fd; Return: 0, -errno */
 int must_check shared_memory_map(int fd, uint64_t size, void **ret);

@@ -7,10 +7,17 @@
 
 #include "ipc/cleanup.h"
 
+static void device_config_clear(struct device_config *d)
+{
+	free(d->path);
+	if (d->type == DEVICE_TYPE_NET)
+		free(d->net.host);
+}
+
 void vm_config_clear(struct vm_config *config)
 {
 	for (uint32_t i = 0; i < config->n_devices && i < VM_DEVICES_MAX; i++)
-		free(config->devices[i].path);
+		device_config_clear(&config->devices[i]);
 	free(config->run_dir);
 	free(config->kernel);
 	free(config->initramfs);
@@ -36,4 +43,19 @@ const char *device_type_name(enum device_type type)
 		return "iommu";
 	}
 	return NULL;
+}
+
+const char *device_program_name(const struct device_config *config)
+{
+	/* libslirp and glib are for those who use them. */
+	if (config->type == DEVICE_TYPE_NET && config->net.mode == NET_MODE_USER)
+		return "net-user";
+	return device_type_name(config->type);
+}
+
+void device_config_forget_host(struct device_config *config)
+{
+	config->path = NULL;
+	if (config->type == DEVICE_TYPE_NET)
+		config->net.host = NULL;
 }

@@ -47,12 +47,60 @@ enum serial_mode {
 	SERIAL_SOCKET, /* virtio console only */
 };
 
+/*
+ * Two token buckets, bytes and operations; size 0: no limit. A bucket is refilled steadily by its
+ * size in its refill time and starts with the burst on top, which is not refilled.
+ */
+struct rate_limit_config {
+	uint64_t bw_size, bw_one_time_burst; /* bytes */
+	uint64_t ops_size, ops_one_time_burst; /* requests, or frames */
+	uint32_t bw_refill_time, ops_refill_time; /* milliseconds; not 0 where size is not */
+};
+
 struct blk_config {
 	bool read_only;
 	bool direct; /* O_DIRECT */
 	uint32_t num_queues; /* 1..n_cpus */
 	uint32_t queue_size; /* power of two, 2..1024 */
 	char serial[21]; /* VIRTIO_BLK_T_GET_ID: up to 20 bytes */
+	struct rate_limit_config limits;
+};
+
+#define NET_PAIRS_MAX 13u /* queue pairs; each is one fd of a tap, all come in one message */
+#define NET_FORWARDS_MAX 8u
+
+enum net_mode {
+	NET_MODE_TAP,
+	NET_MODE_USER, /* libslirp */
+};
+
+/* A port of the host that leads to one of the guest. */
+struct net_forward {
+	bool is_udp;
+	uint32_t host_addr; /* IPv4, host byte order */
+	uint32_t host_port, guest_port; /* 1..65535 */
+};
+
+/* What the warden alone needs to know about a NIC. */
+struct net_host {
+	uint32_t n_fds;
+	int fds[NET_PAIRS_MAX]; /* of the tap, inherited from whoever started us */
+	uint32_t n_forwards;
+	struct net_forward forwards[NET_FORWARDS_MAX];
+};
+
+struct net_config {
+	enum net_mode mode;
+	struct net_host *host; /* warden only; owned */
+	uint64_t mac; /* first byte in bits 40 to 47; 0: the warden finds one */
+	uint32_t num_queues; /* receive and transmit: 2 per pair */
+	uint32_t queue_size; /* power of two, 2..1024 */
+	uint32_t mtu; /* 0: nothing is said about it */
+	bool no_tso, no_ufo, no_csum; /* offloads that are not offered */
+	bool link_down; /* `bulkheadctl link`: a successor starts so too */
+	bool loopback; /* USER: the host's loopback may be reached */
+	uint32_t dns; /* USER: server, IPv4, host byte order; 0: none */
+	struct rate_limit_config limits;
 };
 
 struct console_config {
@@ -68,10 +116,13 @@ struct vsock_config {
 struct device_config {
 	enum device_type type;
 	char id[VM_ID_MAX];
-	/* warden only: image (blk), file or socket (console), source (rng), socket (vsock) */
+	bool iommu; /* its DMA goes through the IOMMU */
+	/* warden only: image (blk), named tap (net), file or socket (console), source (rng), socket
+	 * (vsock) */
 	char *path;
 	union {
 		struct blk_config blk;
+		struct net_config net;
 		struct console_config console;
 		struct vsock_config vsock;
 	};
@@ -110,5 +161,11 @@ struct vm_config {
 /** vm_config_clear() - free the owned strings and zero the struct */
 void vm_config_clear(struct vm_config *config);
 
-/** device_type_name() - "blk", "net", …; the program is bulkhead-NAME; NULL when unknown */
+/** device_config_forget_host() - set to NULL, without freeing, what only the warden may know */
+void device_config_forget_host(struct device_config *config);
+
+/** device_type_name() - "blk", "net", …; NULL when unknown */
 const char *device_type_name(enum device_type type);
+
+/** device_program_name() - the program is bulkhead-NAME; NULL when unknown */
+const char *device_program_name(const struct device_config *config);

@@ -6,6 +6,9 @@
 
 extern const struct sandbox_filter core_filter;
 extern const struct sandbox_filter blk_filter;
+extern const struct sandbox_filter net_filter;
+extern const struct sandbox_filter net_user_filter;
 extern const struct sandbox_filter console_filter;
+extern const struct sandbox_filter iommu_filter;
 extern const struct sandbox_filter rng_filter;
 extern const struct sandbox_filter vsock_filter;

@@ -46,7 +46,8 @@ struct sandbox_profile {
 	 */
 	uint64_t max_threads_sealed;
 	uint64_t max_locked; /* RLIMIT_MEMLOCK, bytes: the kernel counts the memory of rings */
-	bool root_is_folder; /* the root is params.folder_fd instead of an empty one */
+	bool takes_folder; /* the root is params.folder_fd instead of an empty one */
+	bool has_network; /* Landlock lets it bind and connect; only for who keeps the host's network */
 	bool fsize_from_params; /* RLIMIT_FSIZE = params.file_size_max, else 0 */
 };
 
@@ -73,7 +74,7 @@ struct sandbox_params {
  * /proc of an enclosing pid namespace must be mounted. Nothing that was opened before is closed:
  * call sandbox_close_fds() first.
  *
- * A profile with root_is_folder gets the folder as its root, read-only, without devices, set-id
+ * A profile with takes_folder gets the folder as its root, read-only, without devices, set-id
  * bits or programs. Landlock still lets nothing in it be opened, listed or made: what is left is
  * connecting to sockets that the uid may write to. When the uid may not even search the folder,
  * the root is empty as for everybody else.

@@ -40,15 +40,17 @@ int sandbox_step_landlock(const struct sandbox_profile *profile,
 {
 	struct compat_landlock_ruleset rules;
 	cleanup_fd int fd = -1;
+	size_t size;
 	long abi;
 
-	(void)profile;
 	(void)params;
 	abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	if (abi < LANDLOCK_ABI_MIN)
 		return -ENOTSUP;
-	fd = (int)syscall(SYS_landlock_create_ruleset, &rules,
-			  ruleset_for_abi((int)abi, &rules), 0);
+	size = ruleset_for_abi((int)abi, &rules);
+	if (profile->has_network)
+		rules.handled_access_net = 0;
+	fd = (int)syscall(SYS_landlock_create_ruleset, &rules, size, 0);
 	if (fd < 0)
 		return -errno;
 	if (syscall(SYS_landlock_restrict_self, fd, 0) < 0)

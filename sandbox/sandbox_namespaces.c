@@ -47,7 +47,7 @@ int sandbox_step_join(const struct sandbox_profile *profile, const struct sandbo
 		return -errno;
 	if (params->network_fd != 0 && setns(params->network_fd, CLONE_NEWNET) < 0)
 		return -errno;
-	if (params->root_fd != 0 && !profile->root_is_folder &&
+	if (params->root_fd != 0 && !profile->takes_folder &&
 	    setns(params->root_fd, CLONE_NEWNS) < 0)
 		return -errno;
 	return 0;
@@ -89,7 +89,7 @@ int sandbox_step_namespaces(const struct sandbox_profile *profile,
 int sandbox_step_folder(const struct sandbox_profile *profile,
 			const struct sandbox_params *params)
 {
-	if (!profile->root_is_folder)
+	if (!profile->takes_folder)
 		return 0;
 	return fchdir(params->folder_fd) < 0 ? -errno : 0;
 }
@@ -162,7 +162,7 @@ int sandbox_make_root(void)
 
 int sandbox_step_root(const struct sandbox_profile *profile, const struct sandbox_params *params)
 {
-	if (profile->root_is_folder)
+	if (profile->takes_folder)
 		return make_root(true);
 	return params->root_fd != 0 ? 0 : sandbox_make_root();
 }

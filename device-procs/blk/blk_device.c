@@ -18,6 +18,8 @@
 #include "device-procs/blk/blk_disk.h"
 #include "device-procs/blk/blk_engine.h"
 #include "device-procs/blk/blk_request.h"
+#include "device-procs/common/rate_limit.h"
+#include "ipc/clock.h"
 #include "ipc/log.h"
 #include "sandbox/filters.h"
 
@@ -35,6 +37,9 @@ struct blk_device {
 	char id[BLK_ID_BYTES];
 	uint32_t n_queues, queue_size;
 	struct blk_io *ios; /* n_queues * queue_size */
+	struct rate_limit_config limits_configured;
+	struct rate_limit limit; /* of all queues together */
+	struct event *limit_timer; /* it lets more through */
 	uint64_t dirty; /* bit per queue: something was pushed and not yet published */
 	bool has_answered; /* completions went out, and no chain has come in since */
 	struct event *completions;
@@ -118,6 +123,7 @@ static int blk_open(const struct message_device_start *start, struct fdset *fds,
 	memcpy(b->id, config->serial, sizeof(b->id));
 	b->n_queues = config->num_queues;
 	b->queue_size = config->queue_size;
+	b->limits_configured = config->limits;
 	b->limits.n_sectors = b->disk.size >> BLK_SECTOR_SHIFT;
 	b->limits.is_read_only = b->disk.is_read_only;
 	b->ios = calloc((size_t)b->n_queues * b->queue_size, sizeof(*b->ios));
@@ -185,6 +191,8 @@ static int begin(struct blk_device *b, uint32_t queue, struct virtqueue_chain *c
 	uint8_t status;
 	int r = blk_request_parse(chain, &b->limits, &io->request, &status);
 
+	if (rate_limit_is_on(&b->limit))
+		rate_limit_charge(&b->limit, r == 0 ? io->request.len : 0);
 	io->queue = queue;
 	io->head = chain->head;
 	if (r != 0)
@@ -256,8 +264,14 @@ static int take_batch(struct blk_device *b, struct virtqueue *vq, uint32_t queue
 	uint32_t i;
 
 	for (i = 0; i < n; i++) {
-		int r = virtqueue_pop(vq, &chain);
+		int r;
 
+
+		if (device_wait_for_limit(&b->limit, b->limit_timer)) {
+			device_queue_set_idle(b->dev, queue, true);
+			return VIRTQUEUE_EMPTY;
+		}
+		r = virtqueue_pop(vq, &chain);
 		if (r == 0)
 			r = begin(b, queue, &chain);
 		if (r != 0)
@@ -278,7 +292,8 @@ static int take_chains(struct blk_device *b, struct virtqueue *vq, uint32_t queu
 
 		taken += n;
 		if (r == VIRTQUEUE_EMPTY) {
-			if (device_is_polling(b->dev) || !virtqueue_enable_notify(vq))
+			if (evtimer_pending(b->limit_timer, NULL) || device_is_polling(b->dev) ||
+			    !virtqueue_enable_notify(vq))
 				return 0;
 			continue;
 		}
@@ -358,6 +373,30 @@ static void on_completions(evutil_socket_t fd, short what, void *ctx)
 	(void)take_completions(ctx);
 }
 
+/* The limit lets more through, or is another one now. */
+static void on_limit_timer(evutil_socket_t fd, short what, void *ctx)
+{
+	struct blk_device *b = ctx;
+	uint32_t i;
+
+	(void)fd;
+	(void)what;
+	for (i = 0; i < b->n_queues; i++) {
+		device_queue_set_idle(b->dev, i, false);
+		if (device_queue_is_open(b->dev, i))
+			device_kick_again(b->dev, i);
+	}
+}
+
+static void blk_adjust(void *state, const struct message_adjust *adjust)
+{
+	struct blk_device *b = state;
+
+	rate_limit_set(&b->limit, &adjust->limits, clock_now_ns());
+	(void)evtimer_del(b->limit_timer);
+	event_active(b->limit_timer, EV_TIMEOUT, 1);
+}
+
 static int blk_start(void *state, struct device *dev, struct event_base *base)
 {
 	struct blk_device *b = state;
@@ -367,6 +406,10 @@ static int blk_start(void *state, struct device *dev, struct event_base *base)
 	r = blk_engine_init(&b->engine, &b->disk, &b->ring, on_done, b);
 	if (r < 0)
 		return r;
+	rate_limit_set(&b->limit, &b->limits_configured, clock_now_ns());
+	b->limit_timer = evtimer_new(base, on_limit_timer, b);
+	if (!b->limit_timer)
+		return -ENOMEM;
 	b->completions = event_new(base, blk_engine_fd(&b->engine), EV_READ | EV_PERSIST,
 				   on_completions, b);
 	if (!b->completions || event_add(b->completions, NULL) < 0)
@@ -395,5 +438,6 @@ const struct device_ops blk_device_ops = {
 	.set_features = blk_set_features,
 	.kick = blk_kick,
 	.poll_is_useful = blk_poll_is_useful,
+	.adjust = blk_adjust,
 	.look = blk_look,
 };

@@ -17,12 +17,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "device-procs/common/iommu_table.h"
+#include "device-procs/common/rate_limit.h"
 #include "device-procs/common/virtqueue.h"
 #include "ipc/fdset.h"
 #include "ipc/message.h"
 #include "sandbox/sandbox.h"
 
 struct device;
+struct event;
 struct event_base;
 
 /* What ops->open finds out, before the sandbox. */
@@ -32,6 +35,8 @@ struct device_offer {
 	uint32_t queue_size_max; /* power of two <= DEVICE_QUEUE_SIZE_MAX */
 	uint32_t config_len;
 	uint8_t config[DEVICE_CONFIG_SPACE_MAX];
+	uint32_t config_writable_len; /* bytes of the mask below in use */
+	uint8_t config_writable[DEVICE_CONFIG_SPACE_MAX]; /* the bits that the driver may write */
 	uint32_t state_size; /* bytes of device_state_area(), <= DEVICE_STATE_MAX; constant */
 	uint64_t file_size_max; /* RLIMIT_FSIZE, bytes */
 	int folder_fd; /* the folder to live in, owned; only if the profile says so */
@@ -66,8 +71,8 @@ struct device_ops {
 	void (*set_features)(void *state, uint64_t features);
 
 	/*
-	 * The driver resets the device: queues take no chains, none is in flight. What belongs to
-	 * its session is to be forgotten. NULL: nothing does.
+	 * The driver reset the device: no queue is enabled, nothing is in flight, the state area is
+	 * zero again. What belongs to its session is to be forgotten. NULL: nothing does.
 	 */
 	void (*reset)(void *state);
 
@@ -89,6 +94,9 @@ struct device_ops {
 	 */
 	bool (*look)(void *state);
 
+	/* The user changed what may change while a device runs; NULL: nothing may. */
+	void (*adjust)(void *state, const struct message_adjust *adjust);
+
 	/* The driver wrote to config space; NULL: nothing is writable. */
 	void (*config_written)(void *state, uint32_t offset, uint32_t len, const uint8_t *data);
 };
@@ -109,6 +117,25 @@ const struct guest_memory *device_memory(const struct device *dev);
  */
 void *device_state_area(struct device *dev);
 
+/* What the core gave to the IOMMU's process. fds and mappings last as long as the process. */
+struct device_iommu_endpoint {
+	uint32_t slot, id;
+	const struct iommu_page *page; /* mapped read-only */
+};
+
+struct device_iommu_host {
+	struct iommu_table *table;
+	int fault_fd; /* eventfd: an endpoint raised a fault */
+	uint32_t n;
+	struct device_iommu_endpoint endpoints[VM_DEVICES_MAX];
+};
+
+/** device_iommu_host() - borrow it; from ops->start on, NULL in any other process */
+const struct device_iommu_host *device_iommu_host(const struct device *dev);
+
+/** device_endpoint_stalled() - the IOMMU's process: the core is to condemn the device in @slot */
+void device_endpoint_stalled(struct device *dev, uint32_t slot);
+
 /** device_count() - add to one of the counters in the device page */
 void device_count(struct device *dev, enum device_counter c, uint64_t n);
 
@@ -120,6 +147,27 @@ void device_show(struct device *dev, uint32_t i);
 
 /** device_kick_again() - have ops->kick called for queue @i once other events had their turn */
 void device_kick_again(struct device *dev, uint32_t i);
+
+/** device_queue_is_open() - may chains be taken: enabled, not paused, not being drained? */
+bool device_queue_is_open(const struct device *dev, uint32_t i);
+
+/**
+ * device_queue_set_idle() - chains that wait in queue @i are no work by themselves
+ *
+ * For queues in which the driver offers room in advance. While it is idle no kicks are asked for
+ * and its chains keep nobody awake. A queue that is enabled is not idle.
+ */
+void device_queue_set_idle(struct device *dev, uint32_t i, bool is_idle);
+
+/**
+ * device_wait_for_limit() - is @limit used up? Then @timer fires when it lets more through
+ *
+ * The queue that waits should be idle until then (device_queue_set_idle()).
+ */
+bool device_wait_for_limit(struct rate_limit *limit, struct event *timer);
+
+/** device_config_changed() - these are the bytes of config space now; the same ones change nothing */
+void device_config_changed(struct device *dev, uint32_t offset, const void *data, uint32_t len);
 
 /**
  * device_is_polling() - does the common code look at the queues before the next sleep?
@@ -138,14 +186,6 @@ bool device_queue_is_running(const struct device *dev, uint32_t i);
 
 /** device_queue_broke() - virtqueue_pop() said BROKEN: log it and ask for a reset, once */
 void device_queue_broke(struct device *dev, uint32_t i);
-
-/**
- * device_config_change() - [offset, offset + len) of config space is @data from now on
- *
- * The core shows it to the driver and tells it by a configuration change interrupt.
- * Context: once it serves.
- */
-void device_config_change(struct device *dev, uint32_t offset, uint32_t len, const void *data);
 
 /** device_fail() - the device cannot go on: tell the core, leave the loop, exit 1 */
 void device_fail(struct device *dev, const char *fmt, ...) printf_like(2, 3);

@@ -51,16 +51,6 @@ void device_fail(struct device *dev, const char *fmt, ...)
 	leave(dev, 1);
 }
 
-void device_config_change(struct device *dev, uint32_t offset, uint32_t len, const void *data)
-{
-	struct message m = { .type = MESSAGE_CONFIG_CHANGED };
-
-	m.config.offset = offset;
-	m.config.len = len;
-	memcpy(m.config.data, data, len);
-	device_send(dev, &m);
-}
-
 static void reply(struct device *dev, uint32_t seq, int result, uint64_t value)
 {
 	struct message m = {
@@ -105,14 +95,14 @@ static void finish_drain(struct device *dev)
 
 	dev->drain = (struct device_drain){ .type = MESSAGE_NONE };
 	if (d.type == MESSAGE_RESET) {
-		if (dev->ops->reset)
-			dev->ops->reset(dev->state);
 		for (i = 0; i < dev->offer.n_queues; i++)
 			device_queue_disable(dev, i);
 		if (dev->offer.state_size > 0)
 			memset(device_state_area(dev), 0, dev->offer.state_size);
 		dev->run = DEVICE_RUN_IDLE;
 		dev->features = 0;
+		if (dev->ops->reset)
+			dev->ops->reset(dev->state);
 	} else if (d.type == MESSAGE_DISABLE_QUEUE) {
 		value = dev->queues[d.queue].vq.next_avail & UINT16_MAX;
 		device_queue_disable(dev, d.queue);
@@ -141,14 +131,19 @@ static int on_set_features(void *ctx, const struct message *m, struct fdset *fds
 {
 	struct device *dev = ctx;
 	uint64_t features = m->set_features.features;
+	uint64_t needed = VIRTIO_F_VERSION_1_BIT |
+			  (dev->features_offered & VIRTIO_F_ACCESS_PLATFORM_BIT);
 
 	(void)fds;
-	if ((features & ~dev->features_offered) || !(features & VIRTIO_F_VERSION_1_BIT)) {
+	if ((features & ~dev->features_offered) || (features & needed) != needed) {
 		reply(dev, m->seq, EINVAL, 0);
 		return 0;
 	}
 	dev->features = features;
 	dev->run = DEVICE_RUN_ACTIVE;
+	if (dev->iommu)
+		iommu_client_init(dev->iommu, dev->gm, dev->iommu->table, dev->iommu->page,
+				  dev->slot, dev->iommu->fault_fd);
 	dev->ops->set_features(dev->state, features);
 	reply(dev, m->seq, 0, 0);
 	return 0;
@@ -227,6 +222,16 @@ static int on_config_written(void *ctx, const struct message *m, struct fdset *f
 	return 0;
 }
 
+static int on_adjust(void *ctx, const struct message *m, struct fdset *fds)
+{
+	struct device *dev = ctx;
+
+	(void)fds;
+	if (dev->ops->adjust)
+		dev->ops->adjust(dev->state, &m->adjust);
+	return 0;
+}
+
 #define IN(state) (1u << (state))
 #define ALWAYS (IN(DEVICE_RUN_IDLE) | IN(DEVICE_RUN_ACTIVE))
 
@@ -239,12 +244,13 @@ static const struct message_rule core_rules[] = {
 	{ MESSAGE_PAUSE, ALWAYS, on_pause },
 	{ MESSAGE_RESUME, ALWAYS, on_resume },
 	{ MESSAGE_PING, ALWAYS, on_ping },
+	{ MESSAGE_ADJUST, ALWAYS, on_adjust },
 	{ MESSAGE_NONE, 0, NULL },
 };
 
 static int take(struct device *dev, const struct message *m, struct fdset *fds)
 {
-	bool is_request = m->type != MESSAGE_CONFIG_WRITTEN;
+	bool is_request = m->type != MESSAGE_CONFIG_WRITTEN && m->type != MESSAGE_ADJUST;
 
 	if (m->generation != dev->generation || is_request != (m->seq != 0))
 		return CHANNEL_PEER_BAD;

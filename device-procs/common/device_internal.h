@@ -7,6 +7,7 @@
 
 #include "device-procs/common/device.h"
 #include "device-procs/common/device_poll.h"
+#include "device-procs/common/iommu_client.h"
 #include "ipc/channel.h"
 
 enum device_run_state {
@@ -22,6 +23,7 @@ struct device_queue {
 	int kick_fd, call_fd; /* owned; -1 while disabled */
 	struct event kick;
 	bool is_watched; /* kicks are taken: enabled, not paused, not being drained */
+	bool is_idle; /* its chains are no work: device_queue_set_idle() */
 	bool kick_again; /* look at the ring at the next turn of the loop, without a kick */
 	bool asked_reset; /* NEEDS_RESET was sent for it */
 };
@@ -38,6 +40,8 @@ struct device {
 	void *state; /* of ops */
 	struct device_offer offer;
 	uint64_t features_offered;
+	uint32_t slot;
+	bool is_behind_iommu;
 	struct sandbox_params sandbox; /* parent_pidfd: owned until the sandbox is entered */
 	struct message message; /* the one that is being made or read while starting */
 
@@ -49,6 +53,8 @@ struct device {
 	struct event_base *base;
 	struct event channel_readable;
 	struct event channel_closed; /* watched while channel_readable is not */
+	struct device_iommu_host iommu_host; /* table NULL: this is not the IOMMU */
+	struct iommu_client *iommu; /* NULL: not behind it */
 	struct device_queue *queues; /* offer.n_queues */
 	uint32_t n_kick_again;
 	struct device_poll poll;
@@ -68,6 +74,14 @@ static inline struct device_page_shape device_page_shape(const struct device *de
 
 /** device_send() - to the core; a core that does not read or is gone ends the process */
 void device_send(struct device *dev, struct message *m);
+
+/** device_iommu_setup() - take what SETUP brought besides, after the regions (device_iommu.c) */
+int must_check device_iommu_setup(struct device *dev, const struct message_setup *setup,
+				  struct fdset *fds);
+
+/** device_iommu_endpoint() - take one ENDPOINT; Return: 0; -errno */
+int must_check device_iommu_endpoint(struct device *dev, const struct message_endpoint *m,
+				     struct fdset *fds);
 
 /** device_control_init() - watch the channel */
 int must_check device_control_init(struct device *dev);

@@ -87,6 +87,8 @@ static int open_device(struct device *dev, struct start_failure *f)
 			      start->protocol, PROTOCOL_VERSION);
 	if (start->config.type != dev->ops->type)
 		return failed(f, -EPROTO, "DEVICE_START: for another type of device");
+	dev->slot = start->slot;
+	dev->is_behind_iommu = start->config.iommu;
 	log_set_level(start->verbosity == 0 ? LOG_LEVEL_WARNING :
 		      start->verbosity == 1 ? LOG_LEVEL_INFO :
 					      LOG_LEVEL_DEBUG);
@@ -110,7 +112,8 @@ static int say_hello(struct device *dev, struct start_failure *f)
 	int r;
 
 	dev->message = (struct message){ .type = MESSAGE_HELLO };
-	dev->features_offered = dev->offer.features | RING_FEATURES;
+	dev->features_offered = dev->offer.features | RING_FEATURES |
+				(dev->is_behind_iommu ? VIRTIO_F_ACCESS_PLATFORM_BIT : 0);
 	h->protocol = PROTOCOL_VERSION;
 	h->type = dev->ops->type;
 	h->features = dev->features_offered;
@@ -119,6 +122,8 @@ static int say_hello(struct device *dev, struct start_failure *f)
 	h->state_size = dev->offer.state_size;
 	h->config_len = dev->offer.config_len;
 	memcpy(h->config, dev->offer.config, dev->offer.config_len);
+	h->config_writable_len = dev->offer.config_writable_len;
+	memcpy(h->config_writable, dev->offer.config_writable, h->config_writable_len);
 	r = send_message(dev, &dev->message);
 	return r < 0 ? failed(f, r, "HELLO: %s", strerror(-r)) : 0;
 }
@@ -156,9 +161,29 @@ static int map_memory(struct device *dev, struct start_failure *f)
 	r = guest_memory_map(setup->regions, setup->n_regions, &regions, &dev->gm);
 	if (r < 0)
 		return failed(f, r, "guest memory: %s", strerror(-r));
+	r = device_iommu_setup(dev, setup, &fds);
+	if (r < 0)
+		return failed(f, r, "IOMMU: %s", strerror(-r));
 	log_set_sink(log_to_page, dev->page);
 	r = device_queues_new(dev);
 	return r < 0 ? failed(f, r, "queues: %s", strerror(-r)) : 0;
+}
+
+/* One ENDPOINT for every device behind the IOMMU. */
+static int map_endpoints(struct device *dev, struct start_failure *f)
+{
+	uint32_t i, n = dev->message.setup.n_endpoints;
+	int r = 0;
+
+	for (i = 0; i < n && r == 0; i++) {
+		cleanup_fdset struct fdset fds = FDSET_EMPTY;
+
+		r = receive(dev, MESSAGE_ENDPOINT, clock_now_ms() + START_DEADLINE_MS, &fds, f);
+		if (r < 0)
+			return r;
+		r = device_iommu_endpoint(dev, &dev->message.endpoint, &fds);
+	}
+	return r < 0 ? failed(f, r, "ENDPOINT: %s", strerror(-r)) : 0;
 }
 
 static int compare_int(const void *a, const void *b)
@@ -180,7 +205,7 @@ static int close_others(struct device *dev)
 		keep[n++] = dev->sandbox.root_fd;
 	if (dev->sandbox.network_fd != 0)
 		keep[n++] = dev->sandbox.network_fd;
-	if (dev->ops->profile->root_is_folder)
+	if (dev->ops->profile->takes_folder)
 		keep[n++] = dev->sandbox.folder_fd;
 	memcpy(keep + n, dev->offer.keep_fds, dev->offer.n_keep_fds * sizeof(keep[0]));
 	n += dev->offer.n_keep_fds;
@@ -229,7 +254,7 @@ static int enter_sandbox(struct device *dev, struct start_failure *f)
 	const char *step = "";
 	int r;
 
-	if (dev->ops->profile->root_is_folder)
+	if (dev->ops->profile->takes_folder)
 		params->folder_fd = dev->offer.folder_fd;
 	r = close_others(dev);
 	if (r < 0)
@@ -265,6 +290,8 @@ static int start(struct device *dev, struct start_failure *f)
 		r = seal(dev, f);
 	if (r == 0)
 		r = map_memory(dev, f);
+	if (r == 0)
+		r = map_endpoints(dev, f);
 	if (r == 0 && !dev->ops->is_sealed_early)
 		r = seal(dev, f);
 	if (r < 0)

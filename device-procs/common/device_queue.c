@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "ipc/clock.h"
+
 void device_queue_kick(struct device_queue *q)
 {
 	int r = q->dev->ops->kick(q->dev->state, q->index);
@@ -60,6 +62,9 @@ int device_queues_new(struct device *dev)
 		q->index = i;
 		q->kick_fd = q->call_fd = -1;
 		virtqueue_init(&q->vq, dev->gm, &dev->page->queues[i]);
+		if (dev->iommu &&
+		    virtqueue_use_iommu(&q->vq, dev->iommu, dev->offer.queue_size_max) < 0)
+			return -ENOMEM;
 	}
 	return 0;
 }
@@ -128,6 +133,7 @@ int device_queue_enable(struct device *dev, const struct message_enable_queue *m
 	q->kick_fd = fd_steal(&kick);
 	q->call_fd = fd_steal(&call);
 	q->asked_reset = false;
+	q->is_idle = false;
 	if (m->resume)
 		interrupt(dev, q); /* the predecessor may have published without telling */
 	if (!dev->is_paused)
@@ -154,6 +160,31 @@ uint32_t device_queues_in_flight(const struct device *dev)
 	for (i = 0; i < dev->offer.n_queues; i++)
 		n += dev->queues[i].vq.n_in_flight;
 	return n;
+}
+
+bool device_queue_is_open(const struct device *dev, uint32_t i)
+{
+	return dev->queues[i].is_watched;
+}
+
+void device_queue_set_idle(struct device *dev, uint32_t i, bool is_idle)
+{
+	dev->queues[i].is_idle = is_idle;
+}
+
+bool device_wait_for_limit(struct rate_limit *limit, struct event *timer)
+{
+	struct timeval after;
+	uint64_t ns;
+
+	if (!rate_limit_is_on(limit))
+		return false;
+	ns = rate_limit_wait_ns(limit, clock_now_ns());
+	if (ns == 0)
+		return false;
+	after.tv_sec = (time_t)(ns / 1000000000u);
+	after.tv_usec = (suseconds_t)(ns % 1000000000u / 1000u + 1);
+	return event_add(timer, &after) == 0;
 }
 
 struct virtqueue *device_virtqueue(struct device *dev, uint32_t i)
@@ -203,6 +234,19 @@ void device_kick_again(struct device *dev, uint32_t i)
 bool device_queue_is_running(const struct device *dev, uint32_t i)
 {
 	return dev->queues[i].is_watched;
+}
+
+void device_config_changed(struct device *dev, uint32_t offset, const void *data, uint32_t len)
+{
+	struct message m = { .type = MESSAGE_CONFIG_CHANGED,
+			     .config = { .offset = offset, .len = len } };
+
+	if (offset > dev->offer.config_len || len > dev->offer.config_len - offset ||
+	    memcmp(dev->offer.config + offset, data, len) == 0)
+		return;
+	memcpy(m.config.data, data, len);
+	memcpy(dev->offer.config + offset, data, len);
+	device_send(dev, &m);
 }
 
 void device_queue_broke(struct device *dev, uint32_t i)

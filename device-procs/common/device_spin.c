@@ -30,7 +30,7 @@ static bool look(struct device *dev)
 	for (i = 0; i < dev->offer.n_queues && !dev->is_over; i++) {
 		struct device_queue *q = &dev->queues[i];
 
-		if (!q->is_watched || !virtqueue_has_more(&q->vq))
+		if (!q->is_watched || q->is_idle || !virtqueue_has_more(&q->vq))
 			continue;
 		found = true;
 		device_queue_kick(q);
@@ -52,7 +52,7 @@ static void listen_again(struct device *dev)
 	for (i = 0; i < dev->offer.n_queues; i++) {
 		struct device_queue *q = &dev->queues[i];
 
-		if (q->is_watched && virtqueue_enable_notify(&q->vq))
+		if (q->is_watched && !q->is_idle && virtqueue_enable_notify(&q->vq))
 			device_kick_again(dev, i);
 	}
 }

@@ -139,7 +139,7 @@ static void check_size(struct console_device *c)
 	c->rows = rows;
 	fields[0] = htole16(columns);
 	fields[1] = htole16(rows);
-	device_config_change(c->dev, 0, sizeof(fields), fields);
+	device_config_changed(c->dev, 0, fields, sizeof(fields));
 }
 
 /* The warden passes on the signal: this process is in no terminal's session. */

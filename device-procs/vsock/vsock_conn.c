@@ -69,14 +69,21 @@ void vsock_conn_attach(struct vsock_device *v, struct vsock_conn *c, int fd)
 	vsock_tick_need(v);
 }
 
+static void ask_warden(struct vsock_device *v, struct vsock_conn *c)
+{
+	c->needs_warden = true;
+	c->is_asked = vsock_keep_connect(v, c) == 0;
+	vsock_tick_need(v); /* to ask again, or to give up */
+}
+
 void vsock_conn_connect(struct vsock_device *v, struct vsock_conn *c)
 {
 	if (c->deadline_ms == 0)
 		c->deadline_ms = clock_now_ms() + VSOCK_ANSWER_MS;
 	if (c->is_asked)
 		return;
-	if (c->needs_warden)
-		c->is_asked = vsock_keep_connect(v, c) == 0;
+	if (c->needs_warden || !v->has_folder)
+		ask_warden(v, c);
 	else
 		vsock_conn_connected(v, c, vsock_host_connect(&v->host, c->r.host_port));
 }
@@ -84,9 +91,8 @@ void vsock_conn_connect(struct vsock_device *v, struct vsock_conn *c)
 void vsock_conn_connected(struct vsock_device *v, struct vsock_conn *c, int fd)
 {
 	if (fd == -EACCES && !c->needs_warden) {
-		c->needs_warden = true;
-		c->is_asked = vsock_keep_connect(v, c) == 0;
-		fd = -EAGAIN;
+		ask_warden(v, c);
+		return;
 	}
 	if (fd == -EAGAIN) { /* the listener or the warden is busy: on_tick() tries again */
 		vsock_tick_need(v);

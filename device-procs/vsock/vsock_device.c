@@ -11,6 +11,7 @@
 #include <endian.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 
 #include "device-procs/vsock/vsock_internal.h"
 #include "ipc/clock.h"
@@ -38,7 +39,7 @@ static const struct sandbox_profile profile = {
 	/* 0 to 3, listener, folder, keeper, two epolls and a pipe, spare ones, kicks and calls, and all slots */
 	.max_fds = 32 + VSOCK_SLOTS,
 	.max_threads = 1,
-	.root_is_folder = true,
+	.takes_folder = true,
 };
 
 static int map_rings(struct vsock_device *v, int fd)
@@ -58,6 +59,7 @@ static int vsock_open(const struct message_device_start *start, struct fdset *fd
 {
 	cleanup_free struct vsock_device *v = calloc(1, sizeof(*v));
 	cleanup_fd int rings = -1;
+	struct stat st;
 	uint64_t cid;
 	int r;
 
@@ -83,6 +85,10 @@ static int vsock_open(const struct message_device_start *start, struct fdset *fd
 	offer->config_len = sizeof(cid);
 	memcpy(offer->config, &cid, sizeof(cid));
 	offer->folder_fd = fdset_steal(fds, VSOCK_FD_FOLDER);
+	if (fstat(offer->folder_fd, &st) < 0)
+		return -errno;
+	v->folder_dev = st.st_dev;
+	v->folder_ino = st.st_ino;
 	offer->keep_fds[0] = v->host.listener;
 	offer->keep_fds[1] = v->host.epoll_fd;
 	offer->keep_fds[2] = channel_fd(v->keeper);
@@ -325,8 +331,12 @@ static void on_keeper(evutil_socket_t fd, short what, void *ctx)
 static int vsock_start(void *state, struct device *dev, struct event_base *base)
 {
 	struct vsock_device *v = state;
+	struct stat st;
 
 	v->dev = dev;
+	/* The sandbox leaves the root empty where our uid may not search the folder. */
+	v->has_folder = stat("/", &st) == 0 && st.st_dev == v->folder_dev &&
+			st.st_ino == v->folder_ino;
 	v->listener_event = event_new(base, v->host.listener, EV_READ | EV_PERSIST, on_listener, v);
 	v->sockets_event = event_new(base, v->host.epoll_fd, EV_READ | EV_PERSIST, on_sockets, v);
 	v->keeper_event = event_new(base, channel_fd(v->keeper), EV_READ | EV_PERSIST, on_keeper,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <event2/event.h>
+#include <sys/types.h>
 
 #include "device-procs/common/device.h"
 #include "device-procs/vsock/vsock_host.h"
@@ -43,6 +44,9 @@ struct vsock_device {
 	struct vsock_host host;
 	struct channel *keeper; /* to the warden */
 	struct event *listener_event, *sockets_event, *keeper_event, *tick;
+	bool has_folder; /* it is our root; else only the warden can reach PATH_<port> */
+	dev_t folder_dev;
+	ino_t folder_ino;
 	bool is_active; /* between set_features and reset */
 	bool is_restored; /* what a predecessor left was looked at */
 	bool is_listening, is_ticking;

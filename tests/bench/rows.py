@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 
+from iommu_rows import BlkMapped, IommuMap
 from stats import percentile
 from vmm import Guest, Run
 
@@ -134,10 +135,11 @@ class Blk(Row):
     counted = {"syscalls_per_io": "raw_syscalls:sys_enter",
                "interrupts_per_io": "kvm:kvm_apic_accept_irq"}
 
-    def __init__(self, options, name, op, depth, block=4096, direct=False, packed=False):
+    def __init__(self, options, name, op, depth, block=4096, direct=False, packed=False,
+                 iommu=False):
         super().__init__(options)
         self.name, self.op, self.depth, self.block = name, op, depth, block
-        self.direct, self.packed = direct, packed
+        self.direct, self.packed, self.iommu = direct, packed, iommu
         source = "null target" if op == "null" else "O_DIRECT" if direct else "page cache"
         where = "everything on one CPU" if packed else "vCPU and device on two CPUs"
         what = "serial number" if op == "null" else f"{op} {block // 1024} KiB"
@@ -183,8 +185,9 @@ class Blk(Row):
     def _start(self, vmm):
         cmdline = (f"probe=bench op={self.op} depth={self.depth} block={self.block} "
                    f"seconds={self.options.seconds} span={self.options.disk_mib} "
-                   f"tsc_khz={tsc_khz()}")
-        guest = Guest(self.options.probe, cmdline, self.options.disk, self.direct)
+                   f"tsc_khz={tsc_khz()}" + (" mapped" if self.iommu else ""))
+        guest = Guest(self.options.probe, cmdline, self.options.disk, self.direct,
+                      iommu=self.iommu)
         with Run(vmm, guest) as run:
             run.wait_for("bench: ready")
             run.pin(VCPU_CPU, VCPU_CPU if self.packed else DEVICE_CPU)
@@ -250,6 +253,9 @@ def all_rows(options):
         *(blk(f"direct-randwrite-{n}", "randwrite", n, direct=True) for n in (1, 32)),
         blk("direct-seqread-8", "seqread", 8, 131072, direct=True),
         restart.Kill(options), restart.Planned(options),
+        IommuMap(options, tsc_khz),
+        *(BlkMapped(blk(f"{op}-{n}", op, n), blk(f"{op}-{n}", op, n, iommu=True))
+          for op, n in (("randread", 1), ("randread", 32), ("randwrite", 32))),
     ]
 
 

@@ -21,14 +21,17 @@ import time
 
 CGROUP = "/sys/fs/cgroup/cpuacct"
 F_OFD_SETLK = 37
+TAP_MAC = "02:00:00:00:00:0a"
 
 
 class Guest:
     """What to run: probe, its command line, its disk."""
 
-    def __init__(self, probe, cmdline, disk=None, direct=False, cpus=1, memory_mib=128):
-        self.probe, self.cmdline, self.disk = probe, cmdline, disk
+    def __init__(self, probe, cmdline, disk=None, direct=False, cpus=1, memory_mib=128, tap=None,
+                 iommu=False):
+        self.probe, self.cmdline, self.disk, self.tap = probe, cmdline, disk, tap
         self.direct, self.cpus, self.memory_mib = direct, cpus, memory_mib
+        self.iommu = iommu  # Bulkhead only
 
 
 class Vmm:
@@ -71,7 +74,10 @@ class Bulkhead(Vmm):
                 "--transport", self.transport,
                 "--serial", "tty", "--run-dir", os.path.join(folder, "run")]
         if guest.disk:
-            argv += ["--disk", f"path={guest.disk}" + (",direct=on" if guest.direct else "")]
+            argv += ["--disk", f"path={guest.disk}" + (",direct=on" if guest.direct else "")
+                     + (",iommu=on" if guest.iommu else "")]
+        if guest.tap:
+            argv += ["--net", f"tap={guest.tap},mac={TAP_MAC}"]
         return argv
 
 
@@ -85,6 +91,8 @@ class CloudHypervisor(Vmm):
         if guest.disk:
             argv += ["--disk", f"path={guest.disk},image_type=raw"
                      + (",direct=on" if guest.direct else "")]
+        if guest.tap:
+            argv += ["--net", f"tap={guest.tap},mac={TAP_MAC}"]
         return argv
 
 
@@ -109,6 +117,9 @@ class Firecracker(Vmm):
             config["drives"].append({"drive_id": "d0", "path_on_host": guest.disk,
                                      "is_root_device": False, "is_read_only": False,
                                      "io_engine": self.engine})
+        if guest.tap:
+            config["network-interfaces"] = [{"iface_id": "n0", "host_dev_name": guest.tap,
+                                             "guest_mac": TAP_MAC}]
         path = os.path.join(folder, "firecracker.json")
         with open(path, "w") as out:
             json.dump(config, out)
@@ -143,6 +154,9 @@ class Qemu(Vmm):
         if guest.disk:
             argv += ["-object", "iothread,id=io0", "-blockdev", *self.blockdev(guest),
                      "-device", "virtio-blk-device,drive=d0,iothread=io0"]
+        if guest.tap:
+            argv += ["-netdev", f"tap,id=n0,ifname={guest.tap},script=no,downscript=no,vhost=off",
+                     "-device", f"virtio-net-device,netdev=n0,mac={TAP_MAC}"]
         return argv
 
 

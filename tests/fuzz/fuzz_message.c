@@ -58,6 +58,10 @@ static void check_device_values(const struct message *m)
 		fuzz_check(m->setup.n_regions >= 1 &&
 			   m->setup.n_regions <= GUEST_MEMORY_REGIONS_MAX);
 		break;
+	case MESSAGE_ENDPOINT:
+	case MESSAGE_ENDPOINT_STALLED:
+		fuzz_check(m->endpoint.slot < VM_DEVICES_MAX);
+		break;
 	case MESSAGE_ENABLE_QUEUE:
 		fuzz_check(m->enable_queue.index < DEVICE_QUEUES_MAX);
 		fuzz_check(m->enable_queue.size >= 1 &&

@@ -6,12 +6,13 @@
  * Polled, interrupts suppressed, EVENT_IDX when offered; a kick only when the device asks for one.
  * What completed in one look at the used ring goes out again as one batch. op=null asks for the
  * serial number, which needs no disk. The requests that are in flight when the time is over are
- * waited for, but not counted.
+ * waited for, but not counted. With the word "mapped" the disk is behind an IOMMU in which all that
+ * is used here is mapped, once, to itself.
  *
  * With `gaps` it does not end by itself: for each `g` on COM1 it prints the longest time between two
  * looks at the used ring that found something since the last `g`; `q` ends it.
  */
-#include "blk.h"
+#include "iommu.h"
 #include "modes.h"
 
 #define DEPTH_MAX 256
@@ -290,6 +291,10 @@ void bench_blk_run(void)
 
 	discover();
 	dev = discover_nth(VIRTIO_ID_BLK, 0);
+	if (dev && boot_option("mapped", NULL, 0) && !iommu_map_arena(dev)) {
+		print("bench: no IOMMU\n");
+		return;
+	}
 	if (!dev || !options(b) || !setup(b, dev)) {
 		print("bench: no disk, or bad options\n");
 		return;

@@ -88,7 +88,7 @@ static void send_now(struct bench *b, enum vsock_op op, uint32_t flags, uint32_t
 	publish(&b->v.tx, old);
 }
 
-/* All packets that have come. Return: the last op, VSOCK_NONE when there was none */
+/* All packets that have come. Return: a RESPONSE or RST among them, else the last op or NONE */
 static enum vsock_op reap_rx(struct bench *b)
 {
 	struct vq *vq = &b->v.rx;
@@ -102,7 +102,8 @@ static enum vsock_op reap_rx(struct bench *b)
 		volatile struct vring_used_elem *e = &vq->used->ring[vq->used_idx++ & (vq->size - 1)];
 		const struct vsock_header *h = (void *)b->v.rx_data[e->id];
 
-		op = (enum vsock_op)h->op;
+		if (op != VSOCK_RESPONSE && op != VSOCK_RST)
+			op = (enum vsock_op)h->op;
 		if (h->dst_port == b->c.guest_port) {
 			b->c.peer_fwd_cnt = h->fwd_cnt;
 			b->c.peer_buf_alloc = h->buf_alloc;

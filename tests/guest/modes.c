@@ -2,6 +2,7 @@
 /* The small modes of the probe guest: what tests of the VMM need a guest to do. */
 #include "blk.h"
 #include "modes.h"
+#include "net.h"
 
 #define SECTOR 512
 #define STAMP 0x5354414d50424b21ull
@@ -230,10 +231,16 @@ const struct mode modes[] = {
 	{ "stamp", mode_stamp },
 	{ "smp", mode_smp },
 	{ "conformance", conformance_run },
+	{ "iommu", iommu_run },
+	{ "bench-iommu", bench_iommu_run },
 	{ "drive", mode_drive },
 	{ "vcon", mode_vcon },
 	{ "hostile", hostile_run },
+	{ "net-echo", net_echo_run },
+	{ "conformance-net", conformance_net_run },
+	{ "hostile-net", hostile_net_run },
 	{ "bench", bench_blk_run },
+	{ "bench-net", bench_net_run },
 	{ "verify", verify_blk_run },
 	{ "vsock", vsock_run },
 	{ "vsock-survive", vsock_survive_run },

@@ -11,10 +11,15 @@ extern const struct mode modes[]; /* ends with a NULL name */
 
 void mode_idle(void) __attribute__((noreturn));
 void conformance_run(void);
+void iommu_run(void);
+void bench_iommu_run(void);
 void mode_drive(void);
 void mode_vcon(void);
 void hostile_run(void);
+void conformance_net_run(void);
+void hostile_net_run(void);
 void bench_blk_run(void);
+void bench_net_run(void);
 void verify_blk_run(void);
 void vsock_run(void);
 void vsock_survive_run(void);

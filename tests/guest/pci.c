@@ -184,6 +184,7 @@ static void pci_probe(unsigned slot)
 		return;
 	found.device_id = id >> 16 >= DEVICE_MODERN ? (id >> 16) - DEVICE_MODERN
 						    : pci_read32(slot, 0x2c) >> 16;
+	found.function = slot << 3;
 	found.gsi = pci_read8(slot, 0x3c);
 	pci_write(slot, PCI_COMMAND, 2,
 		  pci_read(slot, PCI_COMMAND, 2) | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);

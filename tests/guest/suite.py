@@ -33,6 +33,11 @@ SERIAL = "probe-disk"
 CONSOLE = "console.sock"  # in the folder of a run
 
 
+def first_of_each(processes):
+    """By name; a standby comes behind the process that serves."""
+    return {p["name"]: p for p in reversed(processes)}
+
+
 class Vmm:
     """A program that can run the probe. Disks are [(path, is_read_only)]; the first has SERIAL."""
 
@@ -78,7 +83,9 @@ class Bulkhead(Vmm):
 
     def ps(self, folder):
         done = self.control(folder, "--json", "ps")
-        return json.loads(done.stdout) if done.returncode == 0 else []
+        rows = json.loads(done.stdout) if done.returncode == 0 else []
+        # Successors that were started ahead serve nobody yet, and have the names of the others.
+        return [row for row in rows if row["state"] != "standby"]
 
     def shut_down(self, folder):
         self.control(folder, "shutdown")
@@ -87,11 +94,9 @@ class Bulkhead(Vmm):
         return self.ps(folder)
 
     def end_check(self, folder, before):
-        after = {}
-        for process in self.ps(folder):  # a standby comes behind the one that serves
-            after.setdefault(process["name"], process)
+        after = first_of_each(self.ps(folder))
         results = []
-        for process in before:
+        for process in first_of_each(before).values():
             now = after.get(process["name"])
             reason = None
             if now is None:

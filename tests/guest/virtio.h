@@ -12,6 +12,7 @@
 #define VIRTIO_ID_CONSOLE 3
 #define VIRTIO_ID_RNG 4
 #define VIRTIO_ID_VSOCK 19
+#define VIRTIO_ID_IOMMU 23
 
 #define STATUS_ACKNOWLEDGE 0x01
 #define STATUS_DRIVER 0x02
@@ -23,6 +24,7 @@
 #define FEATURE_INDIRECT (1ull << 28)
 #define FEATURE_EVENT_IDX (1ull << 29)
 #define FEATURE_VERSION_1 (1ull << 32)
+#define FEATURE_ACCESS_PLATFORM (1ull << 33)
 #define FEATURE_RING_PACKED (1ull << 34)
 
 #define DESC_NEXT 1
@@ -69,6 +71,7 @@ struct vdev {
 	bool is_pci;
 	uint32_t device_id;
 	uint64_t mmio; /* registers, when !is_pci */
+	uint32_t function; /* on PCI: bus, device and function number */
 	uint64_t common, isr, notify; /* structures of virtio-pci */
 	uint32_t notify_multiplier;
 	uint16_t notify_offsets[16]; /* queue_notify_off of the first queues */
@@ -152,8 +155,8 @@ uint8_t vdev_generation(const struct vdev *dev);
 /* Writes 0 to status and waits until it reads 0; Return: false when it never does */
 bool vdev_reset(const struct vdev *dev);
 /*
- * Reset, ACKNOWLEDGE, DRIVER, features & offered (VERSION_1 is added), FEATURES_OK. DRIVER_OK is
- * left to the caller, after its queues. Return: false when FEATURES_OK does not stick
+ * Reset, ACKNOWLEDGE, DRIVER, features & offered (VERSION_1 and ACCESS_PLATFORM are added),
+ * FEATURES_OK. DRIVER_OK is left to the caller, after its queues. Return: false when FEATURES_OK does not stick
  */
 bool vdev_start(struct vdev *dev, uint64_t features);
 void vdev_driver_ok(const struct vdev *dev);

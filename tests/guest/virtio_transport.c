@@ -144,7 +144,7 @@ bool vdev_start(struct vdev *dev, uint64_t features)
 		return false;
 	vdev_set_status(dev, STATUS_ACKNOWLEDGE);
 	vdev_set_status(dev, status);
-	dev->features = (features | FEATURE_VERSION_1) & vdev_offered(dev);
+	dev->features = (features | FEATURE_VERSION_1 | FEATURE_ACCESS_PLATFORM) & vdev_offered(dev);
 	vdev_accept(dev, dev->features);
 	status |= STATUS_FEATURES_OK;
 	vdev_set_status(dev, status);

@@ -153,6 +153,43 @@ def test_exact_fds_of_console():
     exact_fds("console", [("socket", 2)], "--console", "socket={}/console")
 
 
+def test_exact_fds_of_iommu():
+    exact_fds("iommu", [], "--rng", "iommu=on")
+    exact_fds("rng", [], "--rng", "iommu=on")
+
+
+def shared_maps(pid):
+    """{name: modes} of the memory that this process shares with others."""
+    maps = {}
+    for line in open(f"/proc/{pid}/maps"):
+        if "/memfd:bulkhead-iommu" in line:
+            words = line.split()
+            maps.setdefault(words[5].removeprefix("/memfd:"), []).append(words[1])
+    return maps
+
+
+def test_who_may_write_to_the_memory_of_the_iommu():
+    with scratch() as folder:
+        disks = [make_disk(folder, name) for name in ("a.img", "b.img")]
+        with VM("--disk", f"path={disks[0]},iommu=on", "--disk", f"path={disks[1]}",
+                "--rng", "iommu=on") as vm:
+            vm.wait_for("probe: idle")
+            pids = vm.pids()
+            for name in ("blk0", "rng"):
+                expect(shared_maps(pids[name]) == {"bulkhead-iommu-table": ["r--s"],
+                                                   "bulkhead-iommu-page": ["rw-s"]},
+                       f"{name}: {shared_maps(pids[name])}")
+            expect(shared_maps(pids["iommu"]) == {"bulkhead-iommu-table": ["rw-s"],
+                                                  "bulkhead-iommu-page": ["r--s", "r--s"]},
+                   f"iommu: {shared_maps(pids['iommu'])}")
+            for name in ("blk1", "core"):
+                expect(shared_maps(pids[name]) == {}, f"{name}: {shared_maps(pids[name])}")
+            # and none of them could change that: no fd of that memory is left open
+            for name in ("blk0", "rng", "iommu"):
+                expect(not any("memfd" in t for t in fd_targets(pids[name])),
+                       f"{name}: {fd_targets(pids[name])}")
+
+
 def test_exact_fds_of_core():
     def check(_, name, pid):
         if name != "core":

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include "ipc/clock.h"
+#include "ipc/shared_memory.h"
 
 #define GENERATION 7u
 #define DEFAULT_UID 0x6fff0001u
@@ -56,6 +57,13 @@ static __attribute__((noinline)) void send_start(struct fake_core *c, const stru
 	s->uid = s->gid = config->uid ? config->uid : DEFAULT_UID;
 	s->n_cpus = 4;
 	s->verbosity = 2;
+	if (config->is_iommu) {
+		s->config.type = DEVICE_TYPE_IOMMU;
+		strcpy(s->config.id, "iommu");
+		cr_assert_eq(fdset_add(&fds, (int)syscall(SYS_pidfd_open, getpid(), 0)), 0);
+		cr_assert_eq(channel_send(c->channel, &m, &fds), 0);
+		return;
+	}
 	s->n_fds = 1;
 	s->config.type = DEVICE_TYPE_BLK;
 	strcpy(s->config.id, "blk0");
@@ -70,6 +78,15 @@ static __attribute__((noinline)) void send_start(struct fake_core *c, const stru
 		     config->disk, strerror(errno));
 	cr_assert_eq(fdset_add(&fds, (int)syscall(SYS_pidfd_open, getpid(), 0)), 0);
 	cr_assert_eq(channel_send(c->channel, &m, &fds), 0);
+}
+
+static int shared(const char *name, uint64_t size, void **ret)
+{
+	int fd = shared_memory_create(name, size, 0);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(shared_memory_map(fd, size, ret), 0);
+	return fd;
 }
 
 static __attribute__((noinline)) void send_setup(struct fake_core *c)
@@ -87,6 +104,21 @@ static __attribute__((noinline)) void send_setup(struct fake_core *c)
 	m.setup.n_queues = c->n_queues;
 	m.setup.n_regions = 1;
 	m.setup.regions[0] = region;
+	if (c->hello.type == DEVICE_TYPE_IOMMU) {
+		m.setup.n_endpoints = 1;
+		cr_assert_eq(fdset_add(&fds, shared("table", IOMMU_TABLE_BYTES, (void **)&c->table)), 0);
+		cr_assert_eq(fdset_add(&fds, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), 0);
+	}
+	cr_assert_eq(channel_send(c->channel, &m, &fds), 0);
+}
+
+static void send_endpoint(struct fake_core *c)
+{
+	cleanup_fdset struct fdset fds = FDSET_EMPTY;
+	struct message m = { .type = MESSAGE_ENDPOINT, .generation = GENERATION,
+			     .endpoint = { .slot = 2, .id = 0x10 } };
+
+	cr_assert_eq(fdset_add(&fds, shared("page", IOMMU_PAGE_BYTES, (void **)&c->endpoint)), 0);
 	cr_assert_eq(channel_send(c->channel, &m, &fds), 0);
 }
 
@@ -122,6 +154,8 @@ void fake_core_start(struct fake_core *c, const struct fake_core_config *config)
 
 	fake_core_greet(c, config);
 	send_setup(c);
+	if (config->is_iommu)
+		send_endpoint(c);
 	fake_core_receive(c, &m);
 	cr_assert_eq(m.type, MESSAGE_READY, "%s: %s", message_type_name(m.type), m.failed.text);
 }

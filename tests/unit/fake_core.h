@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "device-procs/common/iommu_table.h"
 #include "ipc/channel.h"
 #include "ipc/device_page.h"
 #include "ipc/guest_memory.h"
@@ -45,6 +46,8 @@ struct fake_core {
 	uint32_t seq;
 	pid_t pid;
 	struct fence fence;
+	struct iommu_table *table; /* of an IOMMU, as is the page of its endpoint */
+	struct iommu_page *endpoint;
 	struct fake_queue queues[FAKE_QUEUES_MAX];
 };
 
@@ -54,6 +57,7 @@ struct fake_core_config {
 	bool read_only, direct;
 	uint32_t n_queues, queue_size;
 	uint32_t uid; /* 0: a default one */
+	bool is_iommu; /* instead of a disk: the IOMMU with one endpoint, 0x10 in slot 2 */
 };
 
 /** fake_core_greet() - until HELLO, whose sender then waits for SETUP */

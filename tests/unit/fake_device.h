@@ -53,6 +53,7 @@ struct fake {
 
 struct upcalls {
 	uint32_t n_ready, n_failed, n_config, n_needs_reset, n_revive; /* atomic */
+	uint32_t stalled; /* atomic: slot + 1 of the last ENDPOINT_STALLED */
 	bool can_revive;
 	char reason[MESSAGE_TEXT_MAX];
 };
@@ -94,6 +95,13 @@ fake_fn void fake_on_needs_reset(void *ctx)
 	(void)__atomic_fetch_add(&u->n_needs_reset, 1, __ATOMIC_RELEASE);
 }
 
+fake_fn void fake_on_stalled(void *ctx, uint32_t slot)
+{
+	struct upcalls *u = ctx;
+
+	__atomic_store_n(&u->stalled, slot + 1, __ATOMIC_RELEASE);
+}
+
 fake_fn bool fake_on_revive(void *ctx)
 {
 	struct upcalls *u = ctx;
@@ -102,9 +110,10 @@ fake_fn bool fake_on_revive(void *ctx)
 	return u->can_revive;
 }
 
-static const struct device_link_events fake_events = { fake_on_ready, fake_on_failed,
-						       fake_on_config, fake_on_needs_reset,
-						       fake_on_revive };
+static const struct device_link_events fake_events = {
+	fake_on_ready, fake_on_failed, fake_on_config, fake_on_needs_reset, fake_on_stalled,
+	fake_on_revive,
+};
 
 /* Everything a test made, for fake_end(). */
 #define FAKES_MAX 16u

@@ -69,10 +69,37 @@ static inline enum device_type random_device_type(uint64_t *state)
 	return types[random_in(state, 0, ARRAY_LEN(types) - 1)];
 }
 
+static inline void random_limits(uint64_t *state, struct rate_limit_config *c)
+{
+	c->bw_size = random_next(state);
+	c->bw_one_time_burst = random_next(state);
+	c->bw_refill_time = random_in(state, 1, UINT32_MAX);
+	c->ops_size = random_bool(state) ? random_next(state) : 0;
+	c->ops_refill_time = random_in(state, c->ops_size != 0, UINT32_MAX);
+}
+
+static inline void random_net_config(uint64_t *state, struct net_config *c)
+{
+	c->mode = random_in(state, NET_MODE_TAP, NET_MODE_USER);
+	c->mac = random_next(state) >> 16;
+	c->num_queues = 2 * random_in(state, 1, NET_PAIRS_MAX);
+	c->queue_size = 1u << random_in(state, 1, 10);
+	c->mtu = random_in(state, 0, UINT16_MAX);
+	c->no_tso = random_bool(state);
+	c->no_ufo = random_bool(state);
+	c->no_csum = random_bool(state);
+	c->link_down = random_bool(state);
+	c->loopback = random_bool(state);
+	c->dns = random_in(state, 0, UINT32_MAX);
+	random_limits(state, &c->limits);
+}
+
 static inline void random_device_config(uint64_t *state, struct device_config *c)
 {
 	c->type = random_device_type(state);
 	random_name(state, c->id, 1, sizeof(c->id));
+	if (c->type == DEVICE_TYPE_NET)
+		random_net_config(state, &c->net);
 	if (c->type == DEVICE_TYPE_CONSOLE) {
 		c->console.mode = random_in(state, SERIAL_NULL, SERIAL_SOCKET);
 		c->console.has_in = random_bool(state);
@@ -83,6 +110,7 @@ static inline void random_device_config(uint64_t *state, struct device_config *c
 		c->vsock.cid = random_in(state, VM_CID_MIN, VM_CID_MAX);
 	if (c->type != DEVICE_TYPE_BLK)
 		return;
+	random_limits(state, &c->blk.limits);
 	c->blk.read_only = random_bool(state);
 	c->blk.direct = random_bool(state);
 	c->blk.num_queues = random_in(state, 1, VM_CPUS_MAX);
@@ -128,6 +156,13 @@ static inline void random_device_body(uint64_t *state, struct message *m)
 		s->n_fds = random_in(state, 0, FDSET_MAX - 3);
 		s->has_root = random_bool(state);
 		s->has_network = random_bool(state);
+		s->n_forwards = random_in(state, 0, NET_FORWARDS_MAX);
+		for (uint32_t i = 0; i < s->n_forwards; i++) {
+			s->forwards[i].is_udp = random_bool(state);
+			s->forwards[i].host_addr = random_in(state, 0, UINT32_MAX);
+			s->forwards[i].host_port = random_in(state, 1, UINT16_MAX);
+			s->forwards[i].guest_port = random_in(state, 1, UINT16_MAX);
+		}
 		s->n_ring = random_bool(state) ? RING_PARAMS_N : 0;
 		for (uint32_t i = 0; i < s->n_ring; i++)
 			s->ring[i] = random_in(state, 0, UINT32_MAX);
@@ -157,6 +192,15 @@ static inline void random_device_body(uint64_t *state, struct message *m)
 			m->setup.regions[i].size =
 				random_in(state, 1, UINT32_MAX) * (uint64_t)GUEST_PAGE_SIZE;
 		}
+		if (random_bool(state))
+			m->setup.is_behind_iommu = random_bool(state);
+		else
+			m->setup.n_endpoints = random_in(state, 0, VM_DEVICES_MAX);
+	} else if (m->type == MESSAGE_ENDPOINT) {
+		m->endpoint.slot = random_in(state, 0, VM_DEVICES_MAX - 1);
+		m->endpoint.id = (uint32_t)random_next(state);
+	} else if (m->type == MESSAGE_ENDPOINT_STALLED) {
+		m->endpoint.slot = random_in(state, 0, VM_DEVICES_MAX - 1);
 	} else if (m->type == MESSAGE_SET_FEATURES) {
 		m->set_features.features = random_next(state);
 	} else if (m->type == MESSAGE_ENABLE_QUEUE) {
@@ -182,6 +226,10 @@ static inline void random_core_body(uint64_t *state, struct message *m)
 		m->core_start.has_serial_out = random_bool(state);
 		m->core_start.exec_time_ns = random_next(state);
 		random_vm_config(state, &m->core_start.config);
+	} else if (m->type == MESSAGE_ADJUST) {
+		m->adjust.slot = random_in(state, 0, VM_DEVICES_MAX - 1);
+		m->adjust.link_down = random_bool(state);
+		random_limits(state, &m->adjust.limits);
 	} else if (m->type == MESSAGE_CHILD_ADDED || m->type == MESSAGE_CHILD_GONE ||
 		   m->type == MESSAGE_CHILD_OFFERED || m->type == MESSAGE_CHILD_RELEASED ||
 		   m->type == MESSAGE_DRAIN) {
@@ -278,6 +326,7 @@ static inline void random_message(uint64_t *state, enum message_type type, struc
 			    sizeof(m->control_request.device));
 		m->control_request.has_program = random_bool(state);
 		m->control_request.is_stopped = random_bool(state);
+		random_text(state, m->control_request.text, sizeof(m->control_request.text));
 	} else if (type == MESSAGE_CONTROL_REPLY) {
 		random_control_reply(state, &m->control_reply);
 	}

@@ -128,7 +128,12 @@ Test(config_cli, refuses)
 		{ "--disk path=a,queue_size=100", "--disk queue_size=100: not a power of two" },
 		{ "--disk path=a,queue_size=2048",
 		  "--disk queue_size=2048: must be 2 to 1024" },
-		{ "--disk path=a,iommu=on", "--disk iommu=on: not supported yet" },
+		{ "--kernel k --transport mmio --disk path=a,iommu=on",
+		  "--disk iommu=on: needs --transport pci: with mmio nothing tells the guest which "
+		  "devices are behind the IOMMU" },
+		{ "--kernel k --rng iommu=on --transport mmio",
+		  "--rng iommu=on: needs --transport pci: with mmio nothing tells the guest which "
+		  "devices are behind the IOMMU" },
 		{ "--kernel k --disk path=a,num_queues=2",
 		  "--disk num_queues=2: more than the 1 vCPUs of --cpus boot" },
 		{ "--kernel k --disk path=a,id=x --disk path=b,id=x",
@@ -157,12 +162,48 @@ Test(config_cli, refuses)
 		{ "--restart max=1001", "--restart max=1001: must be 0 to 1000" },
 		{ "--restart window=60", "--restart window=60: not a duration (a number, then one "
 					 "of ms, s, m)" },
-		{ "--net tap=t", "--net: not supported yet" },
+		{ "--net mac=02:00:00:00:00:01",
+		  "--net: one of tap=NAME, fd=N and mode=user is required" },
+		{ "--net tap=t,mac=02:00:00:00:00", "--net mac=02:00:00:00:00: not a MAC address of "
+						    "one station (aa:bb:cc:dd:ee:ff)" },
+		{ "--net tap=t,mac=03:00:00:00:00:01",
+		  "--net mac=03:00:00:00:00:01: not a MAC address of one station "
+		  "(aa:bb:cc:dd:ee:ff)" },
+		{ "--net tap=t,num_queues=3",
+		  "--net num_queues=3: must be even, receive and transmit" },
+		{ "--net tap=t,num_queues=32", "--net num_queues=32: must be 2 to 26" },
+		{ "--kernel k --net tap=t,num_queues=4",
+		  "--net num_queues=4: more than 2 for each of the 1 vCPUs of --cpus boot" },
+		{ "--net tap=a-name-of-16-chr", "--net tap=a-name-of-16-chr: at most 15 characters" },
+		{ "--net tap=t,mtu=1000", "--net mtu=1000: must be 1280 to 65535" },
+		{ "--net tap=t,fd=3", "--net: one of tap=NAME, fd=N and mode=user is required" },
+		{ "--net fd=1", "--net fd=1: 0 to 2 have another use" },
+		{ "--net fd=[3,x]", "--net fd=x: not a file descriptor" },
+		{ "--net fd=[3,4],num_queues=2",
+		  "--net num_queues=2: needs 1 values of fd, not 2" },
+		{ "--net mode=bridge", "--net mode=bridge: must be tap or user" },
+		{ "--net mode=user,tap=t", "--net tap: not with mode=user" },
+		{ "--net mode=user,num_queues=4", "--net num_queues=4: with mode=user only 2" },
+		{ "--net tap=t,hostfwd=tcp:80-80", "--net hostfwd: only with mode=user" },
+		{ "--net mode=user,hostfwd=tcp:80",
+		  "--net hostfwd=tcp:80: must be tcp:[ADDRESS:]PORT-PORT or "
+		  "udp:[ADDRESS:]PORT-PORT" },
+		{ "--net mode=user,hostfwd=[tcp:1-1,sctp:2-2]",
+		  "--net hostfwd=sctp:2-2: must be tcp:[ADDRESS:]PORT-PORT or "
+		  "udp:[ADDRESS:]PORT-PORT" },
+		{ "--net tap=t,bw_size=1M", "--net bw_size: needs bw_refill_time" },
+		{ "--disk path=a,ops_size=10", "--disk ops_size: needs ops_refill_time" },
+		{ "--net tap=t,vhost_user=on", "--net vhost_user=on: not supported yet" },
 		{ "--vsock cid=3", "--vsock socket: required" },
+		{ "--vsock socket=/a", "--vsock cid: required" },
+		{ "--kernel k --vsock cid=3,socket=a --vsock cid=4,socket=b", "--vsock: given twice" },
+		{ "--vsock cid=3,socket=a/", "--vsock socket=a/: names a folder, not a socket" },
 		{ "--kernel k --rng --rng", "--rng: given twice" },
 		{ "--rng src=", "--rng src: missing value" },
 		{ "--rng source=a", "--rng source: unknown key" },
-		{ "--rng src=a,iommu=on", "--rng iommu=on: not supported yet" },
+		{ "--disk path=a,iommu=maybe", "--disk iommu=maybe: must be on or off" },
+		{ "--kernel k --disk path=a,iommu=on,queue_size=512",
+		  "--disk queue_size=512: at most 256 with iommu=on" },
 		{ "--kernel k --disk path=a,id=rng --rng",
 		  "--rng id=rng: given to two devices" },
 		{ "--config x", "--config: not supported yet" },
@@ -178,6 +219,44 @@ Test(config_cli, refuses)
 		cr_assert_str_eq(f.text, rows[i].line);
 		vm_config_clear(&c);
 	}
+}
+
+Test(config_cli, nets)
+{
+	struct vm_config c = { 0 };
+	struct failure f = { 0 };
+	const struct device_config *d = c.devices;
+
+	cr_assert_eq(parse("--kernel k --cpus boot=2 "
+			   "--net fd=[5,6],mac=02:00:00:00:00:fe,mtu=9000,offload_tso=off "
+			   "mode=user,hostfwd=[tcp:2222-22,udp:0.0.0.0:53-5353],loopback=on,id=u "
+			   "--disk path=a,bw_size=1M,bw_refill_time=100",
+			   false, &c, &f),
+		     0, "%s", f.text);
+	/* disks first, then NICs as they were given */
+	cr_assert_eq(c.n_devices, 3);
+	cr_expect_eq(d[0].type, DEVICE_TYPE_BLK);
+	cr_expect_eq(d[0].blk.limits.bw_size, 1 << 20);
+	cr_expect_eq(d[0].blk.limits.bw_refill_time, 100);
+	cr_expect_str_eq(d[1].id, "net0");
+	cr_expect_eq(d[1].net.mode, NET_MODE_TAP);
+	cr_expect_eq(d[1].net.num_queues, 4);
+	cr_expect_eq(d[1].net.host->n_fds, 2);
+	cr_expect_eq(d[1].net.host->fds[1], 6);
+	cr_expect_eq(d[1].net.mac, 0x0200000000feu);
+	cr_expect_eq(d[1].net.mtu, 9000);
+	cr_expect(d[1].net.no_tso && !d[1].net.no_csum);
+	cr_expect_str_eq(device_program_name(&d[1]), "net");
+	cr_expect_str_eq(d[2].id, "u");
+	cr_expect_str_eq(device_program_name(&d[2]), "net-user");
+	cr_expect(d[2].net.loopback);
+	cr_assert_eq(d[2].net.host->n_forwards, 2);
+	cr_expect_eq(d[2].net.host->forwards[0].host_addr, 0x7f000001u, "this host only");
+	cr_expect_eq(d[2].net.host->forwards[0].host_port, 2222);
+	cr_expect_eq(d[2].net.host->forwards[1].guest_port, 5353);
+	cr_expect(d[2].net.host->forwards[1].is_udp);
+	cr_expect_eq(d[2].net.host->forwards[1].host_addr, 0);
+	vm_config_clear(&c);
 }
 
 Test(config_cli, cmdline_length)
@@ -213,6 +292,23 @@ Test(config_cli, devices_come_into_slot_order)
 	cr_assert_eq(parse("--kernel k --rng src=/dev/hwrng,id=r1", false, &c, &f), 0);
 	cr_assert_str_eq(c.devices[0].path, "/dev/hwrng");
 	cr_assert_str_eq(c.devices[0].id, "r1");
+	vm_config_clear(&c);
+}
+
+Test(config_cli, the_first_device_that_wants_it_brings_the_iommu)
+{
+	struct vm_config c = { 0 };
+	struct failure f;
+
+	cr_assert_eq(parse("--kernel k --rng --disk path=a path=b,iommu=on", false, &c, &f), 0);
+	cr_assert_eq(c.n_devices, 4);
+	cr_assert(!c.devices[0].iommu && c.devices[1].iommu && !c.devices[2].iommu);
+	cr_assert_eq(c.devices[3].type, DEVICE_TYPE_IOMMU);
+	cr_assert_str_eq(c.devices[3].id, "iommu");
+	cr_assert_not(c.devices[3].iommu);
+	vm_config_clear(&c);
+	cr_assert_eq(parse("--kernel k --disk path=b,iommu=off", false, &c, &f), 0);
+	cr_assert_eq(c.n_devices, 1);
 	vm_config_clear(&c);
 }
 

@@ -13,13 +13,13 @@ Test(hello, check_accepts_and_names_each_fault)
 {
 	struct message good = fake_hello(), bad;
 
-	cr_assert_null(device_hello_check(&good.hello, DEVICE_TYPE_BLK));
-	cr_assert_not_null(device_hello_check(&good.hello, DEVICE_TYPE_NET));
+	cr_assert_null(device_hello_check(&good.hello, DEVICE_TYPE_BLK, false));
+	cr_assert_not_null(device_hello_check(&good.hello, DEVICE_TYPE_NET, false));
 #define CHECK_BAD(change)                                                                         \
 	do {                                                                                      \
 		bad = good;                                                                       \
 		bad.hello.change;                                                                 \
-		cr_assert_not_null(device_hello_check(&bad.hello, DEVICE_TYPE_BLK), #change);     \
+		cr_assert_not_null(device_hello_check(&bad.hello, DEVICE_TYPE_BLK, false), #change);     \
 	} while (0)
 	CHECK_BAD(protocol = PROTOCOL_VERSION + 1);
 	CHECK_BAD(type = DEVICE_TYPE_RNG);
@@ -33,13 +33,17 @@ Test(hello, check_accepts_and_names_each_fault)
 	CHECK_BAD(config_len = DEVICE_CONFIG_SPACE_MAX + 1);
 	CHECK_BAD(config_writable_len = FAKE_CONFIG_LEN + 1);
 	CHECK_BAD(config_writable_len = UINT32_MAX);
+	cr_assert_not_null(device_hello_check(&good.hello, DEVICE_TYPE_BLK, true));
+	good.hello.features |= UINT64_C(1) << 33;
+	cr_assert_null(device_hello_check(&good.hello, DEVICE_TYPE_BLK, true));
 }
 
 Test(hello, features_keep_type_bits_and_known_ring_bits_only)
 {
-	cr_assert_eq(device_hello_features(UINT64_MAX),
+	cr_assert_eq(device_hello_features(UINT64_MAX, false),
 		     UINT64_C(0xfffc000000000000) | UINT64_C(0x100000000) | 0x30000000u | 0xffffffu);
-	cr_assert_eq(device_hello_features(UINT64_C(1) << 34), 0); /* packed rings */
+	cr_assert_eq(device_hello_features(UINT64_C(1) << 34, true), 0); /* packed rings */
+	cr_assert_eq(device_hello_features(UINT64_C(3) << 33, true), UINT64_C(1) << 33);
 }
 
 /* ---- start ---- */
@@ -312,6 +316,26 @@ Test(needs_reset, is_passed_on_and_the_link_lives)
 	cr_assert_eq(fake_send(f, &m), 0);
 	fake_settle(link);
 	cr_assert_eq(up.n_needs_reset, 1);
+	cr_assert_eq(device_link_get_state(link), DEVICE_LINK_READY);
+}
+
+/* Only the IOMMU's process may name another device, and it can do no more than name it. */
+Test(unpermitted, endpoint_stalled_of_another_device_fails)
+{
+	expect_unpermitted(LINK_READY, MESSAGE_ENDPOINT_STALLED);
+}
+
+Test(needs_reset, endpoint_stalled_of_the_iommu_is_passed_on)
+{
+	static const struct device_link_iommu view = { .n_endpoints = 1 };
+	struct device_link *link = fake_link(&up);
+	struct fake *f = start_until(link, LINK_READY);
+	struct message m = { .type = MESSAGE_ENDPOINT_STALLED, .endpoint.slot = 5 };
+
+	device_link_set_iommu(link, &view);
+	cr_assert_eq(fake_send(f, &m), 0);
+	fake_settle(link);
+	cr_assert_eq(up.stalled, 6);
 	cr_assert_eq(device_link_get_state(link), DEVICE_LINK_READY);
 }
 

@@ -264,6 +264,9 @@ Test(message, encoder_refuses_numbers_out_of_range)
 	REFUSE(MESSAGE_SETUP, setup.regions[0].size, 0);
 	REFUSE(MESSAGE_SETUP, setup.regions[0].size, GUEST_PAGE_SIZE + 1);
 	REFUSE(MESSAGE_SETUP, setup.regions[0].gpa, 1);
+	REFUSE(MESSAGE_SETUP, setup.n_endpoints, VM_DEVICES_MAX + 1);
+	REFUSE(MESSAGE_ENDPOINT, endpoint.slot, VM_DEVICES_MAX);
+	REFUSE(MESSAGE_ENDPOINT_STALLED, endpoint.slot, VM_DEVICES_MAX);
 	REFUSE(MESSAGE_ENABLE_QUEUE, enable_queue.index, DEVICE_QUEUES_MAX);
 	REFUSE(MESSAGE_ENABLE_QUEUE, enable_queue.size, 0);
 	REFUSE(MESSAGE_ENABLE_QUEUE, enable_queue.size, 6);

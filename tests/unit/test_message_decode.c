@@ -127,8 +127,8 @@ static const struct number_case number_cases[] = {
 	{ "log level 4", LOG, 0, BAD, { { 4, 4 } } },
 	{ "counters of slot 31", COUNTERS, 0, BAD, { { 1, 31 } } },
 	{ "no command", CONTROL_REQUEST, 0, BAD, { { 1, 1 } } },
-	{ "command", CONTROL_REQUEST, 0, 0, { { 1, 1 }, { 2, 11 } } },
-	{ "command 12", CONTROL_REQUEST, 0, BAD, { { 1, 1 }, { 2, 12 } } },
+	{ "command", CONTROL_REQUEST, 0, 0, { { 1, 1 }, { 2, 13 } } },
+	{ "command 14", CONTROL_REQUEST, 0, BAD, { { 1, 1 }, { 2, 14 } } },
 	{ "reply for 65 CPUs", CONTROL_REPLY, 0, BAD, { { 6, 65 } } },
 	{ "core without config", CORE_START, 4, BAD, { { 1, 1 } } },
 	{ "device without config", DEVICE_START, 1, BAD, { { 1, 1 }, { 5, 1 } } },
@@ -291,6 +291,7 @@ static void put_device_config(uint32_t type, bool blk, uint32_t queue_size)
 	if (blk) {
 		put_number(&inner, 3, 1);
 		put_number(&inner, 4, queue_size);
+		put_blob(&inner, 6, inner.bytes, 0); /* limits: none */
 		put_blob(&sub, 3, inner.bytes, inner.n);
 	}
 }
@@ -312,6 +313,8 @@ Test(message_decode, device_config_must_belong_to_the_type)
 	put_device_config(DEVICE_TYPE_NET, true, 256);
 	cr_expect_eq(device_start_with_config(), BAD);
 	put_device_config(DEVICE_TYPE_NET, false, 0);
+	cr_expect_eq(device_start_with_config(), BAD);
+	put_device_config(DEVICE_TYPE_RNG, false, 0);
 	cr_expect_eq(device_start_with_config(), 0);
 	put_device_config(DEVICE_TYPE_BLK, true, 1);
 	cr_expect_eq(device_start_with_config(), BAD);

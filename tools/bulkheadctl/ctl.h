@@ -46,6 +46,10 @@ int must_check ctl_connect(const struct ctl_target *target, struct channel **ret
 /** ctl_request() - send a request; Return: 0; 1 after ctl_fail() */
 int must_check ctl_request(struct channel *ch, enum control_command command, const char *device);
 
+/** ctl_request_text() - the same for a command that takes @text (< MESSAGE_TEXT_MAX bytes) */
+int must_check ctl_request_text(struct channel *ch, enum control_command command,
+				const char *device, const char *text);
+
 /**
  * ctl_request_restart() - send RESTART
  * @program: path of the program to run instead of the installed one; NULL: none

@@ -158,6 +158,15 @@ int ctl_request(struct channel *ch, enum control_command command, const char *de
 	return ctl_send(ch, &request, device, NULL);
 }
 
+int ctl_request_text(struct channel *ch, enum control_command command, const char *device,
+		     const char *text)
+{
+	struct message_control_request request = { .command = command };
+
+	(void)snprintf(request.text, sizeof(request.text), "%s", text);
+	return ctl_send(ch, &request, device, NULL);
+}
+
 int ctl_request_restart(struct channel *ch, const char *device, const char *program,
 			bool is_stopped)
 {

@@ -16,6 +16,7 @@ struct ctl_options {
 	bool is_stopped; /* restart --stopped */
 	const char *program; /* restart --binary */
 	const char *device; /* "" unless given */
+	char text[MESSAGE_TEXT_MAX]; /* the words after it, with commas between */
 };
 
 struct ctl_command {
@@ -27,6 +28,7 @@ struct ctl_command {
 		NO_DEVICE,
 		MAY_NAME_DEVICE,
 		MUST_NAME_DEVICE,
+		MUST_SAY_MORE, /* a device, and what about it */
 	} device;
 };
 
@@ -157,7 +159,7 @@ static int run_action(const struct ctl_command *command, struct channel *ch,
 		      const struct ctl_options *options)
 {
 	struct message_control_reply reply;
-	int r = ctl_request(ch, command->request, options->device);
+	int r = ctl_request_text(ch, command->request, options->device, options->text);
 
 	if (r == 0)
 		r = ctl_answer(ch, ctl_deadline(), &reply);
@@ -195,7 +197,8 @@ static const struct ctl_command commands[] = {
 	{ "log", run_log, CONTROL_LOG, MAY_NAME_DEVICE },
 	{ "restart", run_restart, CONTROL_RESTART, MUST_NAME_DEVICE },
 	{ "resume-device", run_action, CONTROL_RESUME_DEVICE, MUST_NAME_DEVICE },
-	{ "limit", NULL, 0, MAY_NAME_DEVICE }, /* named, not built */
+	{ "limit", run_action, CONTROL_LIMIT, MUST_SAY_MORE },
+	{ "link", run_action, CONTROL_LINK, MUST_SAY_MORE },
 };
 
 static const char help[] =
@@ -217,6 +220,11 @@ static const char help[] =
 	"                     until the next restart by this command. --stopped: print the pid of\n"
 	"                     the new process and let it wait, e.g. for gdb PROGRAM -p PID\n"
 	"  resume-device DEV  let a process of restart --stopped go\n"
+	"  limit DEV KEY=VALUE...\n"
+	"                     change rate limits of a disk or NIC; keys as in --disk and --net:\n"
+	"                     bw_size, bw_refill_time, bw_one_time_burst, ops_size, ...; size 0\n"
+	"                     takes a limit away\n"
+	"  link DEV up|down   plug the cable of a NIC in, or pull it out\n"
 	"\n"
 	"  --name NAME        the VM's name; not needed while exactly one VM runs\n"
 	"  --run-dir DIR      the VM's run dir\n"
@@ -254,6 +262,14 @@ static int parse_value(const char *name, char *argv[], int *at, const char **ret
 	if (*ret == NULL || **ret == '\0')
 		return usage(name, "missing value");
 	return 0;
+}
+
+static bool add_text(struct ctl_options *o, const char *word)
+{
+	size_t used = strlen(o->text), room = sizeof(o->text) - used;
+	int n = snprintf(o->text + used, room, "%s%s", used > 0 ? "," : "", word);
+
+	return n >= 0 && (size_t)n < room;
 }
 
 /* Return: 0; EXIT_USAGE; -1: help or version was printed. */
@@ -294,18 +310,21 @@ static int parse(char *argv[], struct ctl_options *o, const struct ctl_command *
 			command = find_command(arg);
 			if (command == NULL)
 				return usage(arg, "unknown command");
-			if (command->run == NULL)
-				return usage(arg, "not supported yet");
 		} else if (command->device != NO_DEVICE && o->device[0] == '\0') {
 			o->device = arg;
+		} else if (command->device == MUST_SAY_MORE) {
+			if (!add_text(o, arg))
+				return usage(arg, "too long");
 		} else {
 			return usage(arg, "unexpected argument");
 		}
 	}
 	if (command == NULL)
 		return usage("COMMAND", "missing, see --help");
-	if (command->device == MUST_NAME_DEVICE && o->device[0] == '\0')
+	if (command->device >= MUST_NAME_DEVICE && o->device[0] == '\0')
 		return usage(command->name, "which device?");
+	if (command->device == MUST_SAY_MORE && o->text[0] == '\0')
+		return usage(command->name, "what is to change? See --help");
 	if (o->target.name != NULL && o->target.run_dir != NULL)
 		return usage("--run-dir", "not together with --name");
 	if (o->target.name != NULL && strchr(o->target.name, '/') != NULL)

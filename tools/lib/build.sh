@@ -4,7 +4,7 @@
 # Building Bulkhead, for the scripts in tools/ that need its programs. Sourced after common.sh.
 
 BH_BUILD_PACKAGES=(gcc libc6-dev meson ninja-build "pkgconf|pkg-config" python3 libevent-dev libprotobuf-c-dev
-	protobuf-c-compiler libseccomp-dev liburing-dev libjson-c-dev libcriterion-dev acpica-tools)
+	protobuf-c-compiler libseccomp-dev liburing-dev libslirp-dev libjson-c-dev libcriterion-dev acpica-tools)
 
 # bh_build DIR MESON-OPTION...: configures DIR if it is not yet, and builds everything. Says nothing unless it fails.
 bh_build() {

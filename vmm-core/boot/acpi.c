@@ -152,16 +152,53 @@ static int acpi_add_mcfg(struct acpi_area *area, uint64_t *ret_at)
 	return acpi_area_add(area, &mcfg, sizeof(mcfg), ret_at);
 }
 
-/* @mcfg: 0: there is none */
-static int acpi_add_xsdt(struct acpi_area *area, uint64_t fadt, uint64_t madt, uint64_t mcfg,
+/* One range per function: they need not be neighbours. An endpoint has its function's number. */
+static int acpi_add_viot(struct acpi_area *area, const struct acpi_source *source,
 			 uint64_t *ret_at)
 {
-	size_t len = sizeof(struct acpi_xsdt) - (mcfg == 0 ? sizeof(mcfg) : 0);
-	struct acpi_xsdt xsdt = {
-		.header = acpi_header_init("XSDT", len, ACPI_XSDT_REVISION),
-		.tables = { fadt, madt, mcfg },
+	struct {
+		struct acpi_viot viot;
+		struct acpi_viot_iommu iommu;
+		struct acpi_viot_range ranges[32];
+	} __attribute__((packed)) t = {
+		.viot.first_node = offsetof(__typeof__(t), iommu),
+		.iommu = {
+			.type = ACPI_VIOT_IOMMU_PCI,
+			.length = sizeof(t.iommu),
+			.function = (uint16_t)source->iommu,
+		},
 	};
+	uint32_t n = 0;
+	size_t len;
 
+	for (uint32_t device = 0; device < 32; device++) {
+		uint16_t function = (uint16_t)(device << 3);
+
+		if (!(source->behind_iommu >> device & 1))
+			continue;
+		t.ranges[n++] = (struct acpi_viot_range){
+			.type = ACPI_VIOT_PCI_RANGE,
+			.length = sizeof(t.ranges[0]),
+			.first_endpoint = function,
+			.first_function = function,
+			.last_function = function,
+			.iommu = offsetof(__typeof__(t), iommu),
+		};
+	}
+	len = offsetof(__typeof__(t), ranges) + n * sizeof(t.ranges[0]);
+	t.viot.n_nodes = (uint16_t)(1 + n);
+	t.viot.header = acpi_header_init("VIOT", len, ACPI_VIOT_REVISION);
+	t.viot.header.checksum = acpi_checksum(&t, len);
+	return acpi_area_add(area, &t, len, ret_at);
+}
+
+static int acpi_add_xsdt(struct acpi_area *area, const uint64_t *tables, uint32_t n,
+			 uint64_t *ret_at)
+{
+	size_t len = offsetof(struct acpi_xsdt, tables) + n * sizeof(tables[0]);
+	struct acpi_xsdt xsdt = { .header = acpi_header_init("XSDT", len, ACPI_XSDT_REVISION) };
+
+	memcpy(xsdt.tables, tables, n * sizeof(tables[0]));
 	xsdt.header.checksum = acpi_checksum(&xsdt, len);
 	return acpi_area_add(area, &xsdt, len, ret_at);
 }
@@ -191,7 +228,8 @@ int acpi_write(const struct guest_memory *gm, const struct acpi_source *source, 
 		.pci_window_size = source->pci_window_size,
 	};
 	struct acpi_area area = { .gm = gm, .next = ACPI_TABLES };
-	uint64_t dsdt, fadt, madt, mcfg = 0, xsdt;
+	uint64_t dsdt, xsdt, tables[ACPI_XSDT_TABLES];
+	uint32_t n = 0;
 	int r;
 
 	if (source->n_cpus == 0 || source->n_cpus > ACPI_CPUS_MAX)
@@ -200,13 +238,15 @@ int acpi_write(const struct guest_memory *gm, const struct acpi_source *source, 
 	if (r == 0)
 		r = acpi_area_add(&area, dsdt_aml_code, sizeof(dsdt_aml_code), &dsdt);
 	if (r == 0)
-		r = acpi_add_fadt(&area, dsdt, &fadt);
+		r = acpi_add_fadt(&area, dsdt, &tables[n++]);
 	if (r == 0)
-		r = acpi_add_madt(&area, source->n_cpus, &madt);
+		r = acpi_add_madt(&area, source->n_cpus, &tables[n++]);
 	if (r == 0 && source->has_pci)
-		r = acpi_add_mcfg(&area, &mcfg);
+		r = acpi_add_mcfg(&area, &tables[n++]);
+	if (r == 0 && source->iommu != 0)
+		r = acpi_add_viot(&area, source, &tables[n++]);
 	if (r == 0)
-		r = acpi_add_xsdt(&area, fadt, madt, mcfg, &xsdt);
+		r = acpi_add_xsdt(&area, tables, n, &xsdt);
 	if (r == 0)
 		r = acpi_write_rsdp(gm, xsdt);
 	if (r != 0)

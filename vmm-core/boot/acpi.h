@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ACPI tables of a hardware-reduced machine: RSDP, XSDT, FADT, MADT, MCFG, DSDT.
+ * ACPI tables of a hardware-reduced machine: RSDP, XSDT, FADT, MADT, MCFG, VIOT,
+ * DSDT.
  *
  * Runs in the core at boot; all inputs are the core's own. The tables end up in guest memory,
  * where the guest may change them: nothing reads them back.
@@ -19,6 +20,8 @@ struct acpi_source {
 	uint32_t virtio_mmio_slots; /* bit n: slot n has a device */
 	bool has_pci;
 	uint64_t pci_window, pci_window_size; /* for BARs above RAM; size 0: there is none */
+	uint32_t iommu; /* PCI function number of the virtio IOMMU; 0: there is none */
+	uint32_t behind_iommu; /* bit n: PCI device n, function 0 goes through it */
 };
 
 /**

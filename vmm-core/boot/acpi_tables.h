@@ -17,7 +17,10 @@
 #define ACPI_FADT_MINOR_REVISION 4u
 #define ACPI_MADT_REVISION 5u
 #define ACPI_MCFG_REVISION 1u
-#define ACPI_XSDT_TABLES 3u /* FADT, MADT, MCFG; the last one only with PCI */
+#define ACPI_VIOT_REVISION 0u
+#define ACPI_VIOT_PCI_RANGE 1u
+#define ACPI_VIOT_IOMMU_PCI 3u
+#define ACPI_XSDT_TABLES 4 /* FADT, MADT, MCFG; the last one only with PCI */
 
 /* §5.2.9, IA-PC boot architecture flags */
 #define ACPI_FADT_NO_VGA 0x4u
@@ -137,6 +140,33 @@ struct acpi_mcfg { /* PCI Firmware Specification 3.2 §4.1.2, with one segment *
 	uint32_t reserved2;
 } packed;
 
+struct acpi_viot { /* ACPI 6.4 §5.2.34 */
+	struct acpi_header header;
+	uint16_t n_nodes;
+	uint16_t first_node; /* offset from the start of the table */
+	uint64_t reserved;
+} packed;
+
+struct acpi_viot_iommu { /* virtio-iommu that is a PCI function */
+	uint8_t type;
+	uint8_t reserved;
+	uint16_t length;
+	uint16_t segment;
+	uint16_t function;
+	uint64_t reserved2;
+} packed;
+
+struct acpi_viot_range { /* endpoints behind it */
+	uint8_t type;
+	uint8_t reserved;
+	uint16_t length;
+	uint32_t first_endpoint; /* number of the first function; the others count on */
+	uint16_t first_segment, last_segment;
+	uint16_t first_function, last_function;
+	uint16_t iommu; /* offset of its node */
+	uint8_t reserved2[6];
+} packed;
+
 #undef packed
 
 static_assert(sizeof(struct acpi_rsdp) == 36, "§5.2.5.3");
@@ -151,5 +181,8 @@ static_assert(offsetof(struct acpi_fadt, sleep_control) == 244, "§5.2.9");
 static_assert(offsetof(struct acpi_fadt, hypervisor_id) == 268, "§5.2.9");
 static_assert(sizeof(struct acpi_madt) == 44, "§5.2.12");
 static_assert(sizeof(struct acpi_mcfg) == 60, "PCI firmware §4.1.2");
+static_assert(sizeof(struct acpi_viot) == 48, "§5.2.34");
+static_assert(sizeof(struct acpi_viot_iommu) == 16, "§5.2.34.3");
+static_assert(sizeof(struct acpi_viot_range) == 24, "§5.2.34.1");
 static_assert(sizeof(struct acpi_madt_local_apic) == 8, "§5.2.12.2");
 static_assert(sizeof(struct acpi_madt_io_apic) == 12, "§5.2.12.3");

@@ -102,6 +102,8 @@ static int boot_write_tables(const struct guest_memory *gm, const struct boot_so
 		.n_cpus = source->n_cpus,
 		.virtio_mmio_slots = source->virtio_mmio_slots,
 		.has_pci = source->has_pci,
+		.iommu = source->iommu,
+		.behind_iommu = source->behind_iommu,
 		.pci_window = source->pci_window,
 		.pci_window_size = source->pci_window_size,
 	};

@@ -22,6 +22,8 @@ struct boot_source {
 	uint32_t virtio_mmio_slots; /* bit n: slot n has a device */
 	bool has_pci;
 	uint64_t pci_window, pci_window_size; /* for BARs above RAM; size 0: there is none */
+	uint32_t iommu; /* PCI function number of the IOMMU; 0: there is none */
+	uint32_t behind_iommu; /* bit n: PCI device n goes through it */
 };
 
 enum boot_protocol {

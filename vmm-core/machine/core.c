@@ -267,6 +267,7 @@ void core_build(struct core *core)
 		core->source.pci_window = machine_pci_window(m, &core->source.pci_window_size);
 	else
 		core->source.virtio_mmio_slots = (1u << core->config.n_devices) - 1;
+	core_iommu_announce(core);
 	if (machine_load(m, &core->source) < 0)
 		core_fail(core, "%s", m->error);
 	/* A large kernel on slow storage takes its time; the devices could not get on meanwhile. */

@@ -34,6 +34,14 @@ enum core_state { /* what the warden may send depends on it */
 
 struct core;
 
+/* Memory that the IOMMU and the devices behind it share; fds owned, -1 when there is no IOMMU. */
+struct core_iommu {
+	int table_fd, table_read_fd;
+	int fault_fd; /* eventfd: a device raised a fault */
+	int page_fds[VM_DEVICES_MAX], page_read_fds[VM_DEVICES_MAX];
+	struct device_link_iommu views[VM_DEVICES_MAX]; /* by slot: what its process gets of that */
+};
+
 struct core_slot {
 	struct core *core;
 	struct device_link *link; /* NULL: no device here */
@@ -67,6 +75,7 @@ struct core {
 	int parked_fd; /* owned eventfd: all vCPUs are parked */
 	struct core_slot slots[VM_DEVICES_MAX];
 	struct pci_root *pci; /* NULL: --transport mmio */
+	struct core_iommu iommu;
 	struct core_slot next; /* the process that is to replace one; its link is made for it */
 	uint32_t next_slot; /* whose */
 	bool is_slot_drained; /* the old one was stopped for it */
@@ -157,6 +166,27 @@ bool core_device_counters(struct core *core, uint32_t slot, struct message_count
 
 /** core_pci_open() - the root, without devices, and where the guest reaches it */
 void core_pci_open(struct core *core);
+
+/* core_iommu.c */
+
+/** core_iommu_open() - what the configuration asks for; before the sandbox */
+void core_iommu_open(struct core *core);
+
+/** core_iommu_fds() - borrow all that is open, into @ret of CORE_IOMMU_FDS; Return: how many */
+#define CORE_IOMMU_FDS (3u + 2u * VM_DEVICES_MAX)
+uint32_t core_iommu_fds(const struct core *core, int *ret);
+
+/** core_iommu_view() - what the process in @slot gets of it; NULL: nothing */
+const struct device_link_iommu *core_iommu_view(struct core *core, uint32_t slot);
+
+/** core_iommu_let_go() - the process in @slot is gone, and all its I/O: it uses nothing any more */
+void core_iommu_let_go(struct core *core, uint32_t slot);
+
+/** core_iommu_stalled() - the IOMMU says that @slot keeps what was unmapped: condemn it */
+void core_iommu_stalled(struct core *core, uint32_t slot);
+
+/** core_iommu_announce() - into core->source, for the ACPI tables */
+void core_iommu_announce(struct core *core);
 
 /* core_control.c */
 

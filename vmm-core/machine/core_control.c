@@ -227,6 +227,18 @@ static int on_get_counters(void *ctx, const struct message *m, struct fdset *fds
 	return 0;
 }
 
+static int on_adjust(void *ctx, const struct message *m, struct fdset *fds)
+{
+	struct core *core = ctx;
+	int r = DEVICE_LINK_GONE;
+
+	(void)fds;
+	if (m->adjust.slot < core->config.n_devices)
+		r = device_link_adjust(core->slots[m->adjust.slot].link, &m->adjust);
+	core_reply(core, m->seq, r == 0 ? 0 : ENODEV);
+	return 0;
+}
+
 #define IN_STATE(state) (1u << (state))
 #define IN_VM (IN_STATE(CORE_PAUSED) | IN_STATE(CORE_RUNNING))
 #define IN_ALL (IN_STATE(CORE_STARTING) | IN_VM)
@@ -245,6 +257,7 @@ static const struct message_rule core_rules[] = {
 	{ MESSAGE_PAUSE, IN_VM, on_pause },
 	{ MESSAGE_RESUME, IN_ALL, on_resume },
 	{ MESSAGE_GET_COUNTERS, IN_VM, on_get_counters },
+	{ MESSAGE_ADJUST, IN_VM, on_adjust },
 	{ MESSAGE_NONE, 0, NULL },
 };
 

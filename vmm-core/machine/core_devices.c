@@ -114,6 +114,13 @@ static void on_device_needs_reset(void *ctx)
 		virtio_device_needs_reset(slot->device);
 }
 
+static void on_endpoint_stalled(void *ctx, uint32_t slot)
+{
+	const struct core_slot *iommu = ctx;
+
+	core_iommu_stalled(iommu->core, slot);
+}
+
 /* Any thread, under the link's lock: the driver may have another try. */
 static bool on_device_revive(void *ctx)
 {
@@ -130,6 +137,7 @@ static const struct device_link_events core_link_events = {
 	.failed = on_device_failed,
 	.config_changed = on_device_config_changed,
 	.needs_reset = on_device_needs_reset,
+	.endpoint_stalled = on_endpoint_stalled,
 	.revive = on_device_revive,
 };
 
@@ -150,6 +158,7 @@ static void core_slot_open(struct core_slot *slot, enum device_type type)
 
 	if (r < 0)
 		core_fail(core, "%s: %s", core_slot_id(slot), strerror(-r));
+	device_link_set_iommu(slot->link, core_iommu_view(core, core_slot_number(slot)));
 	slot->event = event_new(core->base, device_link_fd(slot->link), EV_READ | EV_PERSIST,
 				on_link_readable, slot);
 	if (!slot->event || event_add(slot->event, NULL) < 0)
@@ -441,6 +450,7 @@ void core_device_gone(struct core *core, const struct message_child *child)
 		return; /* an older one */
 	slot->is_dead = true;
 	device_link_detach(slot->link, "its process has ended");
+	core_iommu_let_go(core, child->slot);
 	if (child->has_successor) {
 		core_slot_adopt(slot);
 	} else {

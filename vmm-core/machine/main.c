@@ -27,7 +27,8 @@
  * vCPUs; per device an epoll, an alarm, a channel, a page, a call fd, and two for every queue; the
  * rest: memory, KVM, our own few, and descriptors on their way.
  */
-#define MAX_FDS (VM_CPUS_MAX + VM_DEVICES_MAX * (5u + 2u * DEVICE_QUEUES_MAX) + 64u)
+#define MAX_FDS                                                                                   \
+	(VM_CPUS_MAX + VM_DEVICES_MAX * (5u + 2u * DEVICE_QUEUES_MAX) + CORE_IOMMU_FDS + 64u)
 #define SPARE_FDS 32u /* after the seal: channels of successors, duplicates being sent */
 #define DEVICE_PAGES_MAX (1u << 20) /* bytes of one device page at most, with room */
 
@@ -58,15 +59,16 @@ static int compare_fds(const void *a, const void *b)
 /** main_close_fds() - keep exactly what the warden sent and what was made of it */
 static void main_close_fds(struct core *core)
 {
-	int keep[16] = {
+	int keep[16 + CORE_IOMMU_FDS] = {
 		channel_fd(core->warden), core->machine.kvm_fd, core->source.kernel_fd,
 		core->source.initramfs_fd, core->uid_lock_fd, core->sandbox.parent_pidfd,
 		core->serial_in_fd, core->serial_out_fd,
 		guest_memory_fd(core->machine.gm, 0), guest_memory_fd(core->machine.gm, 1),
 	};
-	const size_t n = 10;
-	size_t absent = 0;
+	size_t n = 10, absent = 0;
 	int r;
+
+	n += core_iommu_fds(core, keep + n);
 
 	qsort(keep, n, sizeof(keep[0]), compare_fds);
 	while (absent < n && keep[absent] < 0)
@@ -151,6 +153,7 @@ int main(void)
 	log_set_level(core.config.verbosity == 0 ? LOG_LEVEL_WARNING :
 		      core.config.verbosity == 1 ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG);
 	main_create_memory(&core);
+	core_iommu_open(&core);
 	main_close_fds(&core);
 	core_create_vm(&core);
 	core_wait_warden(&core);

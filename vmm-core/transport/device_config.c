@@ -130,7 +130,8 @@ void device_link_config_write(struct device_link *link, uint32_t offset, unsigne
 	for (uint32_t i = offset; i < offset + size; i++, value >>= 8) {
 		if (!config->writable[i])
 			continue;
-		config->now[i] = (uint8_t)value;
+		config->now[i] = (uint8_t)((config->now[i] & ~config->writable[i]) |
+					   (value & config->writable[i]));
 		first = i < first ? i : first;
 		end = i + 1;
 	}

@@ -13,15 +13,18 @@
 /*
  * VIRTIO 1.2 §2.2: bits 0 to 23 and from 50 belong to the device type. Of the transport's and the
  * ring's bits (24 to 49) the driver sees those that this VMM implements, whatever else a process
- * offers: INDIRECT_DESC (28), EVENT_IDX (29) and VERSION_1 (32).
+ * offers: INDIRECT_DESC (28), EVENT_IDX (29) and VERSION_1 (32), and ACCESS_PLATFORM (33) where it
+ * is true.
  */
 #define FEATURES_OF_TYPE (((UINT64_C(1) << 24) - 1) | ~((UINT64_C(1) << 50) - 1))
 #define FEATURES_OF_RING ((UINT64_C(1) << 28) | (UINT64_C(1) << 29))
 #define FEATURE_VERSION_1 (UINT64_C(1) << 32)
+#define FEATURE_ACCESS_PLATFORM (UINT64_C(1) << 33)
 
-uint64_t device_hello_features(uint64_t offered)
+uint64_t device_hello_features(uint64_t offered, bool behind_iommu)
 {
-	return offered & (FEATURES_OF_TYPE | FEATURES_OF_RING | FEATURE_VERSION_1);
+	return offered & (FEATURES_OF_TYPE | FEATURES_OF_RING | FEATURE_VERSION_1 |
+			  (behind_iommu ? FEATURE_ACCESS_PLATFORM : 0));
 }
 
 static bool is_power_of_two(uint32_t v)
@@ -29,7 +32,8 @@ static bool is_power_of_two(uint32_t v)
 	return v != 0 && (v & (v - 1)) == 0;
 }
 
-const char *device_hello_check(const struct message_hello *hello, enum device_type type)
+const char *device_hello_check(const struct message_hello *hello, enum device_type type,
+			       bool behind_iommu)
 {
 	if (hello->protocol != PROTOCOL_VERSION)
 		return "HELLO: speaks another protocol version";
@@ -37,6 +41,8 @@ const char *device_hello_check(const struct message_hello *hello, enum device_ty
 		return "HELLO: is another type of device";
 	if (!(hello->features & FEATURE_VERSION_1))
 		return "HELLO: does not offer VIRTIO_F_VERSION_1";
+	if (behind_iommu && !(hello->features & FEATURE_ACCESS_PLATFORM))
+		return "HELLO: does not offer VIRTIO_F_ACCESS_PLATFORM";
 	if (hello->n_queues == 0 || hello->n_queues > DEVICE_QUEUES_MAX)
 		return "HELLO: number of queues out of range";
 	if (!is_power_of_two(hello->queue_size_max) ||
@@ -55,7 +61,8 @@ static bool is_same_device(const struct device_link *link, const struct message_
 	uint8_t writable[DEVICE_CONFIG_SPACE_MAX] = { 0 };
 
 	memcpy(writable, hello->config_writable, hello->config_writable_len);
-	return device_hello_features(hello->features) == link->features &&
+	return device_hello_features(hello->features, link_is_behind_iommu(link)) ==
+		       link->features &&
 	       hello->n_queues == link->n_queues &&
 	       hello->queue_size_max == link->queue_size_max &&
 	       hello->state_size == link->state_size &&
@@ -71,12 +78,39 @@ static int identify(struct device_link *link, const struct message_hello *hello)
 
 	if (r != 0)
 		return r;
-	link->features = device_hello_features(hello->features);
+	link->features = device_hello_features(hello->features, link_is_behind_iommu(link));
 	link->n_queues = hello->n_queues;
 	link->state_size = hello->state_size;
 	link->queue_size_max = hello->queue_size_max;
 	link->identified = true;
 	return 0;
+}
+
+static int add_iommu(const struct device_link_iommu *iommu, struct message_setup *setup,
+		     struct fdset *fds)
+{
+	int r = fdset_add_dup(fds, iommu->table_fd);
+
+	setup->n_endpoints = iommu->n_endpoints;
+	setup->is_behind_iommu = iommu->n_endpoints == 0;
+	if (r == 0 && setup->is_behind_iommu)
+		r = fdset_add_dup(fds, iommu->page_fd);
+	return r == 0 ? fdset_add_dup(fds, iommu->fault_fd) : r;
+}
+
+static void send_endpoints(struct device_link *link)
+{
+	for (uint32_t i = 0; link->iommu && i < link->iommu->n_endpoints; i++) {
+		cleanup_fdset struct fdset fds = FDSET_EMPTY;
+		struct message m = link_message(link, MESSAGE_ENDPOINT);
+
+		m.endpoint = link->iommu->endpoints[i].endpoint;
+		if (fdset_add_dup(&fds, link->iommu->endpoints[i].page_fd) != 0)
+			link_fail(link, "ENDPOINT: no descriptors left");
+		else if (link_send(link, &m, &fds) == 0)
+			continue;
+		return;
+	}
 }
 
 void link_send_setup(struct device_link *link)
@@ -93,18 +127,22 @@ void link_send_setup(struct device_link *link)
 		m.setup.regions[i] = regions[i];
 		r = fdset_add_dup(&fds, guest_memory_fd(link->gm, i));
 	}
+	if (r == 0 && link->iommu)
+		r = add_iommu(link->iommu, &m.setup, &fds);
 	if (r != 0) {
 		link_fail(link, "SETUP: %s", strerror(-r));
 		return;
 	}
-	if (link_send(link, &m, &fds) == 0)
-		link->phase = LINK_WAIT_READY;
+	if (link_send(link, &m, &fds) != 0)
+		return;
+	link->phase = LINK_WAIT_READY;
+	send_endpoints(link);
 }
 
 int link_on_hello(void *ctx, const struct message *m, struct fdset *fds)
 {
 	struct device_link *link = ctx;
-	const char *fault = device_hello_check(&m->hello, link->type);
+	const char *fault = device_hello_check(&m->hello, link->type, link_is_behind_iommu(link));
 	int r = 0;
 
 	(void)fds;

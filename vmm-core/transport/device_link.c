@@ -131,6 +131,17 @@ static int on_needs_reset(void *ctx, const struct message *m, struct fdset *fds)
 	return 0;
 }
 
+static int on_endpoint_stalled(void *ctx, const struct message *m, struct fdset *fds)
+{
+	struct device_link *link = ctx;
+
+	(void)fds;
+	if (link->iommu == NULL || link_is_behind_iommu(link))
+		return CHANNEL_PEER_BAD; /* not the IOMMU */
+	link->events->endpoint_stalled(link->ctx, m->endpoint.slot);
+	return 0;
+}
+
 #define IN_STATE(phase) (1u << (phase))
 #define IN_UP (IN_STATE(LINK_RESUMING) | IN_STATE(LINK_READY))
 #define IN_START (IN_STATE(LINK_WAIT_HELLO) | IN_STATE(LINK_WAIT_READY))
@@ -141,6 +152,7 @@ static const struct message_rule device_rules[] = {
 	{ MESSAGE_REPLY, IN_UP, link_on_reply },
 	{ MESSAGE_CONFIG_CHANGED, IN_UP, link_on_config_changed },
 	{ MESSAGE_NEEDS_RESET, IN_UP, on_needs_reset },
+	{ MESSAGE_ENDPOINT_STALLED, IN_UP, on_endpoint_stalled },
 	{ MESSAGE_DEVICE_FAILED, IN_START | IN_UP, on_device_failed },
 	{ MESSAGE_NONE, 0, NULL },
 };
@@ -376,6 +388,11 @@ int device_link_new(uint32_t slot, enum device_type type, const struct guest_mem
 	}
 	*ret = link;
 	return 0;
+}
+
+void device_link_set_iommu(struct device_link *link, const struct device_link_iommu *iommu)
+{
+	link->iommu = iommu;
 }
 
 struct device_link *device_link_free(struct device_link *link)

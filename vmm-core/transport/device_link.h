@@ -42,6 +42,21 @@ enum device_link_result {
 struct device_link;
 
 /*
+ * What a process gets of the IOMMU's memory (ipc/iommu_memory.h). All fds are borrowed and live as
+ * long as the link; n_endpoints > 0: this is the IOMMU itself.
+ */
+struct device_link_iommu {
+	int table_fd; /* writable for the IOMMU, read-only for the others */
+	int fault_fd;
+	int page_fd; /* of a device behind it; -1 for the IOMMU */
+	uint32_t n_endpoints;
+	struct {
+		struct message_endpoint endpoint;
+		int page_fd; /* read-only */
+	} endpoints[VM_DEVICES_MAX];
+};
+
+/*
  * Upcalls, made by device_link_on_readable() and device_link_detach(), so on the event-loop
  * thread, without the link's lock. They may call anything here but device_link_free().
  */
@@ -55,6 +70,11 @@ struct device_link_events {
 	 * already on its way. Must not call the link.
 	 */
 	void (*needs_reset)(void *ctx);
+	/*
+	 * The IOMMU's process says that the device in @slot, whose number is only checked to be
+	 * one, keeps what was unmapped. As needs_reset().
+	 */
+	void (*endpoint_stalled)(void *ctx, uint32_t slot);
 	/*
 	 * The driver reset a device that was given up. Likewise on any thread and under the lock.
 	 * Return: will another process come, so that the driver may go on?
@@ -73,6 +93,9 @@ int must_check device_link_new(uint32_t slot, enum device_type type,
 			       const struct guest_memory *gm,
 			       const struct device_link_events *events, void *ctx,
 			       struct device_link **ret);
+
+/** device_link_set_iommu() - before the first process; @iommu is borrowed for the link's life */
+void device_link_set_iommu(struct device_link *link, const struct device_link_iommu *iommu);
 
 /** device_link_free() - when no other thread uses it any more; takes NULL; Return: NULL */
 struct device_link *device_link_free(struct device_link *link);
@@ -236,3 +259,6 @@ int must_check device_link_reset(struct device_link *link);
  */
 int must_check device_link_pause(struct device_link *link);
 int must_check device_link_resume(struct device_link *link);
+
+/** device_link_adjust() - pass on what the user changed, unanswered; Return: 0; DEVICE_LINK_GONE */
+int must_check device_link_adjust(struct device_link *link, const struct message_adjust *adjust);

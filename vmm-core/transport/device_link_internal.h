@@ -60,7 +60,7 @@ struct link_config {
 	bool written; /* by the driver, since the last reset */
 	uint8_t now[DEVICE_CONFIG_SPACE_MAX]; /* what the driver reads */
 	uint8_t device[DEVICE_CONFIG_SPACE_MAX]; /* what the device said; written bytes return to it */
-	uint8_t writable[DEVICE_CONFIG_SPACE_MAX]; /* 0xff: by the driver */
+	uint8_t writable[DEVICE_CONFIG_SPACE_MAX]; /* the bits that the driver may write */
 };
 
 struct device_link {
@@ -68,6 +68,7 @@ struct device_link {
 	uint32_t slot;
 	enum device_type type;
 	const struct guest_memory *gm;
+	const struct device_link_iommu *iommu; /* NULL: has nothing to do with it */
 	const struct device_link_events *events;
 	void *ctx;
 	uint32_t request_deadline_ms;
@@ -143,6 +144,12 @@ int must_check link_send(struct device_link *link, const struct message *m,
 /** link_receive() - act on at most LINK_RECEIVE_BUDGET messages, without waiting */
 void link_receive(struct device_link *link);
 
+/** link_is_behind_iommu() - are the addresses that the driver gives this device I/O addresses? */
+static inline bool link_is_behind_iommu(const struct device_link *link)
+{
+	return link->iommu != NULL && link->iommu->n_endpoints == 0;
+}
+
 /** link_is_up() - may requests and config writes be sent? */
 static inline bool link_is_up(const struct device_link *link)
 {
@@ -161,10 +168,14 @@ int link_on_hello(void *ctx, const struct message *m, struct fdset *fds);
 int link_on_ready(void *ctx, const struct message *m, struct fdset *fds);
 
 /** device_hello_check() - pure; Return: NULL when acceptable, else what is wrong with it */
-const char *device_hello_check(const struct message_hello *hello, enum device_type type);
+const char *device_hello_check(const struct message_hello *hello, enum device_type type,
+			       bool behind_iommu);
 
-/** device_hello_features() - pure: the part of the offered bits that the driver gets to see */
-uint64_t device_hello_features(uint64_t offered);
+/**
+ * device_hello_features() - pure: the part of the offered bits that the driver gets to see
+ * @behind_iommu: VIRTIO_F_ACCESS_PLATFORM is one of them
+ */
+uint64_t device_hello_features(uint64_t offered, bool behind_iommu);
 
 /** link_send_setup() - after HELLO; fails the link */
 void link_send_setup(struct device_link *link);

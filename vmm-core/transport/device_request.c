@@ -312,6 +312,22 @@ int device_link_pause(struct device_link *link)
 	return set_paused(link, true);
 }
 
+int device_link_adjust(struct device_link *link, const struct message_adjust *adjust)
+{
+	struct message m;
+	int r = 0;
+
+	(void)pthread_mutex_lock(&link->lock);
+	m = link_message(link, MESSAGE_ADJUST);
+	m.adjust = *adjust;
+	if (link_is_up(link))
+		r = link_send(link, &m, NULL);
+	else if (link->phase == LINK_EMPTY || link->phase == LINK_FAILED)
+		r = DEVICE_LINK_GONE; /* else: a process that starts was told by the warden */
+	(void)pthread_mutex_unlock(&link->lock);
+	return r;
+}
+
 int device_link_resume(struct device_link *link)
 {
 	return set_paused(link, false);

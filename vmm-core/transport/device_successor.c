@@ -96,6 +96,7 @@ int device_link_offer(struct device_link *link, struct device_link *next, int fd
 	(void)pthread_mutex_lock(&next->lock);
 	next->is_candidate = next->identified = true;
 	next->slot = link->slot;
+	next->iommu = link->iommu;
 	next->type = link->type;
 	next->features = link->features;
 	next->n_queues = link->n_queues;

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define FEATURE_VERSION_1 (UINT64_C(1) << 32)
+#define FEATURE_ACCESS_PLATFORM (UINT64_C(1) << 33)
 
 /* The steps of a driver's start; each needs all before it. */
 static const uint32_t status_steps[] = {
@@ -78,8 +79,11 @@ static struct virtio_queue *writable_queue(struct virtio_state *state, bool read
 	return q->ready && !ready_too ? NULL : q;
 }
 
+/* Behind an IOMMU the addresses are not those of RAM: what they lead to is the device's to find. */
 static bool is_in_ram(const struct virtio_state *state, const struct ring_area *area)
 {
+	if (state->features & FEATURE_ACCESS_PLATFORM)
+		return area->len - 1 <= UINT64_MAX - area->at;
 	for (uint32_t i = 0; i < state->n_ram; i++) {
 		const struct guest_region *ram = &state->ram[i];
 
@@ -90,7 +94,7 @@ static bool is_in_ram(const struct virtio_state *state, const struct ring_area *
 	return false;
 }
 
-/* Both lie in RAM, so neither wraps. */
+/* Neither wraps: is_in_ram(). */
 static bool is_overlapping(const struct ring_area *a, const struct ring_area *b)
 {
 	return a->at <= b->at ? b->at - a->at < a->len : a->at - b->at < b->len;
@@ -127,11 +131,14 @@ static void set_half(uint64_t *v, uint32_t sel, uint32_t half)
 			(*v & UINT64_C(0xffffffff)) | (uint64_t)half << 32;
 }
 
+/* §6.2: a driver that knows nothing of an IOMMU would give the device addresses that it lacks. */
 static bool are_features_acceptable(const struct virtio_state *state)
 {
+	uint64_t needed = FEATURE_VERSION_1 | (state->features & FEATURE_ACCESS_PLATFORM);
+
 	return state->is_usable && !state->driver_features_beyond &&
 	       (state->driver_features & ~state->features) == 0 &&
-	       (state->driver_features & FEATURE_VERSION_1);
+	       (state->driver_features & needed) == needed;
 }
 
 /*

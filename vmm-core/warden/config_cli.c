@@ -209,6 +209,7 @@ static const struct cli_option cli_options[] = {
 	{ "--cpus", CLI_ONE, cli_set_cpus, 0 },
 	{ "--memory", CLI_ONE, cli_set_memory, 0 },
 	{ "--disk", CLI_LIST, cli_add_device, 0 },
+	{ "--net", CLI_LIST, cli_add_device, 0 },
 	{ "--rng", CLI_MAYBE, cli_add_device, 0 },
 	{ "--vsock", CLI_ONE, cli_add_device, 0 },
 	{ "--console", CLI_ONE, cli_set_console, 0 },
@@ -221,7 +222,6 @@ static const struct cli_option cli_options[] = {
 	{ "--seccomp", CLI_ONE, cli_set_seccomp, 0 },
 	{ "--log-file", CLI_ONE, cli_set_string, offsetof(struct vm_config, log_file) },
 	{ "-v", CLI_FLAG, cli_set_verbose, 0 },
-	{ "--net", CLI_UNSUPPORTED, NULL, 0 },
 	{ "--config", CLI_UNSUPPORTED, NULL, 0 },
 	{ "--api-socket", CLI_UNSUPPORTED, NULL, 0 },
 };

@@ -6,10 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmm-core/warden/config_net.h"
 #include "vmm-core/warden/config_value.h"
 #include "vmm-core/warden/vsock_socket.h"
 
 #define CONFIG_QUEUE_SIZE_DEFAULT 128u
+/* Parts of a ring have to be contiguous below the IOMMU: up to here each fits a page. */
+#define CONFIG_IOMMU_QUEUE_SIZE_MAX 256u
 
 struct device_option {
 	const char *name; /* "--disk" */
@@ -35,13 +38,16 @@ static int parse_disk(const char *name, const char *value, struct device_config 
 		{ "serial", CONFIG_KEY_TEXT, offsetof(struct device_config, blk.serial), 0,
 		  sizeof(((struct blk_config *)0)->serial), false },
 		{ "id", CONFIG_KEY_NAME, offsetof(struct device_config, id), 0, VM_ID_MAX, false },
-		{ "iommu", CONFIG_KEY_UNSUPPORTED, 0, 0, 0, false },
+		CONFIG_LIMIT_KEYS(struct device_config, blk.limits),
+		{ "iommu", CONFIG_KEY_BOOL, offsetof(struct device_config, iommu), 0, 0, false },
 		{ 0 },
 	};
+	int r;
 
 	d->blk.num_queues = 1;
 	d->blk.queue_size = CONFIG_QUEUE_SIZE_DEFAULT;
-	return config_keys_parse(name, value, keys, d, f);
+	r = config_keys_parse(name, value, keys, d, f);
+	return r == 0 ? config_limits_check(name, &d->blk.limits, f) : r;
 }
 
 int config_serial_parse(const char *option, const char *value, bool has_socket,
@@ -85,7 +91,7 @@ static int parse_rng(const char *name, const char *value, struct device_config *
 	static const struct config_key keys[] = {
 		{ "src", CONFIG_KEY_STRING, offsetof(struct device_config, path), 0, 0, false },
 		{ "id", CONFIG_KEY_NAME, offsetof(struct device_config, id), 0, VM_ID_MAX, false },
-		{ "iommu", CONFIG_KEY_UNSUPPORTED, 0, 0, 0, false },
+		{ "iommu", CONFIG_KEY_BOOL, offsetof(struct device_config, iommu), 0, 0, false },
 		{ 0 },
 	};
 	int r = *value == '\0' ? 0 : config_keys_parse(name, value, keys, d, f);
@@ -121,9 +127,11 @@ static int parse_vsock(const char *name, const char *value, struct device_config
 /* In slot order (vm_config.h). */
 static const struct device_option device_options[] = {
 	{ "--disk", DEVICE_TYPE_BLK, false, parse_disk },
+	{ "--net", DEVICE_TYPE_NET, false, config_net_parse },
 	{ "--console", DEVICE_TYPE_CONSOLE, true, parse_console },
 	{ "--rng", DEVICE_TYPE_RNG, true, parse_rng },
 	{ "--vsock", DEVICE_TYPE_VSOCK, true, parse_vsock },
+	{ "iommu=on", DEVICE_TYPE_IOMMU, true, NULL }, /* no option: iommu=on of others brings it */
 };
 
 static const struct device_option *option_of_type(enum device_type type)
@@ -187,8 +195,35 @@ static void name_devices(struct vm_config *config)
 	}
 }
 
+/* The first device that wants one brings the IOMMU. */
+static int add_iommu(struct vm_config *config, struct failure *f)
+{
+	uint32_t i = 0;
+
+	while (i < config->n_devices && !config->devices[i].iommu)
+		i++;
+	if (i == config->n_devices)
+		return 0;
+	if (config->transport != VM_TRANSPORT_PCI)
+		return failure_set(f, STATUS_USAGE,
+				   "%s iommu=on: needs --transport pci: with mmio nothing tells the "
+				   "guest which devices are behind the IOMMU",
+				   option_of_type(config->devices[i].type)->name);
+	if (config->n_devices == VM_DEVICES_MAX)
+		return failure_set(f, STATUS_USAGE,
+				   "%s iommu=on: the IOMMU takes a place itself, and all %u are in "
+				   "use", option_of_type(config->devices[i].type)->name,
+				   VM_DEVICES_MAX);
+	config->devices[config->n_devices++].type = DEVICE_TYPE_IOMMU;
+	return 0;
+}
+
 int config_devices_finish(struct vm_config *config, struct failure *f)
 {
+	int r = add_iommu(config, f);
+
+	if (r != 0)
+		return r;
 	sort_by_slot(config);
 	name_devices(config);
 	for (uint32_t i = 0; i < config->n_devices; i++) {
@@ -203,6 +238,16 @@ int config_devices_finish(struct vm_config *config, struct failure *f)
 					   "--disk num_queues=%u: more than the %u vCPUs of "
 					   "--cpus boot",
 					   d->blk.num_queues, config->n_cpus);
+		if (d->type == DEVICE_TYPE_NET && d->net.num_queues > 2 * config->n_cpus)
+			return failure_set(f, STATUS_USAGE,
+					   "--net num_queues=%u: more than 2 for each of the %u "
+					   "vCPUs of --cpus boot",
+					   d->net.num_queues, config->n_cpus);
+		if (d->type == DEVICE_TYPE_BLK && d->iommu &&
+		    d->blk.queue_size > CONFIG_IOMMU_QUEUE_SIZE_MAX)
+			return failure_set(f, STATUS_USAGE,
+					   "--disk queue_size=%u: at most %u with iommu=on",
+					   d->blk.queue_size, CONFIG_IOMMU_QUEUE_SIZE_MAX);
 		for (uint32_t j = 0; j < i; j++) {
 			if (strcmp(d->id, config->devices[j].id) == 0)
 				return failure_set(f, STATUS_USAGE, "%s id=%s: given to two devices",

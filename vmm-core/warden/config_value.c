@@ -96,6 +96,35 @@ int config_value_bool(const char *text, bool *ret)
 	return CONFIG_VALUE_BAD;
 }
 
+static int config_value_hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+int config_value_mac(const char *text, uint64_t *ret)
+{
+	uint64_t v = 0;
+
+	if (strlen(text) != 17)
+		return CONFIG_VALUE_BAD;
+	for (unsigned i = 0; i < 17; i++) {
+		int digit = config_value_hex(text[i]);
+
+		if (i % 3 == 2 ? text[i] != ':' : digit < 0)
+			return CONFIG_VALUE_BAD;
+		if (i % 3 != 2)
+			v = v << 4 | (unsigned)digit;
+	}
+	if (v == 0 || (v >> 40 & 1) != 0)
+		return CONFIG_VALUE_BAD;
+	*ret = v;
+	return 0;
+}
+
 static bool config_value_is_alnum(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -197,6 +226,10 @@ static int config_key_set(const char *flag, const struct config_key *key, void *
 		if (config_value_duration(value, field) != 0)
 			expected = "not a duration (a number, then one of ms, s, m)";
 		break;
+	case CONFIG_KEY_MAC:
+		if (config_value_mac(value, field) != 0)
+			expected = "not a MAC address of one station (aa:bb:cc:dd:ee:ff)";
+		break;
 	case CONFIG_KEY_UNSUPPORTED:
 		if (config_value_bool(value, &on) != 0 || on)
 			expected = "not supported yet";
@@ -209,15 +242,17 @@ static int config_key_set(const char *flag, const struct config_key *key, void *
 }
 
 /*
- * Cut the next item off *at, in place: commas inside double quotes do not separate, the quotes
- * are removed. NULL when a quote is not closed.
+ * Cut the next item off *at, in place: commas inside double quotes or brackets do not separate, the
+ * quotes are removed. NULL when a quote is not closed.
  */
 static char *config_item_next(char **at)
 {
 	char *start = *at, *from = start, *to = start;
-	bool quoted = false;
+	bool quoted = false, listed = false;
 
-	for (; *from != '\0' && (quoted || *from != ','); from++) {
+	for (; *from != '\0' && (quoted || listed || *from != ','); from++) {
+		if (!quoted && (*from == '[' || *from == ']'))
+			listed = *from == '[';
 		if (*from == '"')
 			quoted = !quoted;
 		else

@@ -28,6 +28,9 @@ int must_check config_value_duration(const char *text, uint32_t *ret_ms);
 /** config_value_bool() - on|off, also true|false */
 int must_check config_value_bool(const char *text, bool *ret);
 
+/** config_value_mac() - aa:bb:cc:dd:ee:ff, not multicast, not all 0; first byte in bits 40..47 */
+int must_check config_value_mac(const char *text, uint64_t *ret);
+
 /** config_value_is_name() - [A-Za-z0-9][A-Za-z0-9._-]*, shorter than @size */
 bool config_value_is_name(const char *text, size_t size);
 
@@ -40,6 +43,7 @@ enum config_key_type {
 	CONFIG_KEY_POWER, /* uint32_t, min..max, a power of two */
 	CONFIG_KEY_SIZE, /* uint64_t, bytes */
 	CONFIG_KEY_DURATION, /* uint32_t, milliseconds */
+	CONFIG_KEY_MAC, /* uint64_t, config_value_mac() */
 	CONFIG_KEY_UNSUPPORTED, /* a known key that is not built yet; "off" is accepted */
 };
 
@@ -56,7 +60,8 @@ struct config_key {
  * config_keys_parse() - set the fields of @target from "key=value,key=value"
  * @flag: "--disk", for messages
  *
- * A value may be put in double quotes to hold commas. Unknown keys, keys given twice, missing
+ * A value may be put in double quotes or square brackets to hold commas; quotes are removed.
+ * Unknown keys, keys given twice, missing
  * values and required keys that are absent are refused.
  *
  * Return: 0; FAILED with STATUS_USAGE; -ENOMEM.

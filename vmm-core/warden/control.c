@@ -16,6 +16,7 @@
 #include <sys/un.h>
 
 #include "vmm-core/machine/layout.h"
+#include "vmm-core/warden/config_net.h"
 
 struct control_client {
 	struct control *control;
@@ -304,6 +305,65 @@ static void client_resume_device(struct control_client *c, const char *device)
 		client_finish(c, 0, "");
 }
 
+/* Ask the core, which tells the device; a successor is told by us. */
+static void client_adjust(struct control_client *c, const struct message_adjust *adjust)
+{
+	const struct timeval wait = { .tv_sec = VM_REQUEST_DEADLINE_MS / 1000 };
+	struct vm *vm = c->control->vm;
+
+	if (event_add(c->deadline, &wait) < 0) {
+		client_finish(c, ENOMEM, strerror(ENOMEM));
+		return;
+	}
+	vm->adjusts[adjust->slot] = *adjust;
+	c->seq = vm_core_adjust(vm, adjust);
+}
+
+static void client_limit(struct control_client *c, const struct message_control_request *request)
+{
+	struct vm *vm = c->control->vm;
+	int slot = control_find_device(vm, request->device);
+	struct message_adjust adjust;
+	struct failure f;
+	int r;
+
+	if (slot < 0) {
+		client_finish(c, ENODEV, "no such device");
+		return;
+	}
+	if (vm->config->devices[slot].type != DEVICE_TYPE_BLK &&
+	    vm->config->devices[slot].type != DEVICE_TYPE_NET) {
+		client_finish(c, EINVAL, "only disks and NICs have limits");
+		return;
+	}
+	adjust = vm->adjusts[slot];
+	r = config_limits_parse("limit", request->text, &adjust.limits, &f);
+	if (r == 0)
+		client_adjust(c, &adjust);
+	else
+		client_finish(c, r == FAILED ? EINVAL : -r, r == FAILED ? f.text : strerror(-r));
+}
+
+static void client_link(struct control_client *c, const struct message_control_request *request)
+{
+	struct vm *vm = c->control->vm;
+	int slot = control_find_device(vm, request->device);
+	bool is_up = strcmp(request->text, "up") == 0;
+	struct message_adjust adjust;
+
+	if (slot < 0) {
+		client_finish(c, ENODEV, "no such device");
+	} else if (vm->config->devices[slot].type != DEVICE_TYPE_NET) {
+		client_finish(c, EINVAL, "only NICs have a link");
+	} else if (!is_up && strcmp(request->text, "down") != 0) {
+		client_finish(c, EINVAL, "link: must be up or down");
+	} else {
+		adjust = vm->adjusts[slot];
+		adjust.link_down = !is_up;
+		client_adjust(c, &adjust);
+	}
+}
+
 static void client_handle(struct control_client *c, const struct message_control_request *request,
 			  struct fdset *fds)
 {
@@ -335,6 +395,10 @@ static void client_handle(struct control_client *c, const struct message_control
 		client_start_log(c, request->device);
 	} else if (request->command == CONTROL_RESTART) {
 		client_restart(c, request, request->has_program ? fdset_steal(fds, 0) : -1);
+	} else if (request->command == CONTROL_LIMIT) {
+		client_limit(c, request);
+	} else if (request->command == CONTROL_LINK) {
+		client_link(c, request);
 	} else if (request->command == CONTROL_RESUME_DEVICE) {
 		client_resume_device(c, request->device);
 	} else if (request->command == CONTROL_SHUTDOWN) {
@@ -500,12 +564,24 @@ struct control *control_free(struct control *control)
 	return NULL;
 }
 
+/* Frames are for NICs, reads and writes for the others. */
+static bool control_counter_fits(enum device_type type, enum device_counter counter)
+{
+	if (counter >= DEVICE_COUNTER_RX_FRAMES && counter <= DEVICE_COUNTER_TX_DROPPED)
+		return type == DEVICE_TYPE_NET;
+	return counter > DEVICE_COUNTER_FLUSHES || type != DEVICE_TYPE_NET;
+}
+
 static void client_send_counters(struct control_client *c, const struct message_counters *counters)
 {
 	struct message_control_reply reply = { .more = c->slot < c->last_slot };
 
 	for (uint32_t i = 0; i < counters->n && i < DEVICE_COUNTER_N_; i++) {
-		struct control_counter *to = &reply.counters[reply.n_counters++];
+		struct control_counter *to = &reply.counters[reply.n_counters];
+
+		if (!control_counter_fits(c->control->vm->config->devices[c->slot].type, i))
+			continue;
+		reply.n_counters++;
 
 		(void)snprintf(to->device, sizeof(to->device), "%s",
 			       c->control->vm->devices[c->slot].process.name);

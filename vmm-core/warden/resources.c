@@ -23,6 +23,8 @@ void resources_init(struct resources *res)
 	res->initramfs_fd = -1;
 	for (size_t i = 0; i < ARRAY_LEN(res->device_fds); i++)
 		res->device_fds[i] = FDSET_EMPTY;
+	for (size_t i = 0; i < ARRAY_LEN(res->nets); i++)
+		net_resources_init(&res->nets[i]);
 }
 
 /* "--kernel /path: reason" */
@@ -198,7 +200,7 @@ static int resources_open_device(const struct device_config *config, struct reso
 		return resources_open_source(config, ret, f);
 	if (config->type == DEVICE_TYPE_VSOCK)
 		return vsock_socket_open(config->path, &res->vsock, ret, f);
-	return 0; /* a console's are opened later: chardev.h */
+	return 0; /* a console's are opened later: chardev.h; an IOMMU has all from the core */
 }
 
 int resources_open(const struct vm_config *config, struct resources *res, struct failure *f)
@@ -210,8 +212,15 @@ int resources_open(const struct vm_config *config, struct resources *res, struct
 					     &res->initramfs_fd, f);
 	if (r == 0)
 		r = resources_open_kvm(config, &res->kvm_fd, f);
-	for (uint32_t i = 0; i < config->n_devices && r == 0; i++)
-		r = resources_open_device(&config->devices[i], res, &res->device_fds[i], f);
+	for (uint32_t i = 0; i < config->n_devices && r == 0; i++) {
+		const struct device_config *d = &config->devices[i];
+
+		if (d->type == DEVICE_TYPE_NET)
+			r = net_resources_open(config->name, d, &res->device_fds[i], &res->nets[i],
+					       f);
+		else
+			r = resources_open_device(d, res, &res->device_fds[i], f);
+	}
 	return r;
 }
 
@@ -234,6 +243,8 @@ void resources_close(struct resources *res)
 	vsock_socket_remove(&res->vsock);
 	for (size_t i = 0; i < ARRAY_LEN(res->device_fds); i++)
 		fdset_clear(&res->device_fds[i]);
+	for (size_t i = 0; i < ARRAY_LEN(res->nets); i++)
+		net_resources_close(&res->nets[i]);
 }
 
 int resources_open_log(const char *path)

@@ -15,6 +15,7 @@
 #include "ipc/fdset.h"
 #include "ipc/vm_config.h"
 #include "vmm-core/warden/failure.h"
+#include "vmm-core/warden/resources_net.h"
 #include "vmm-core/warden/vsock_socket.h"
 
 #define RESOURCES_LOCK_WAIT_MS 2000u
@@ -26,12 +27,14 @@ struct resources {
 	/*
 	 * By slot, what DEVICE_START hands over, in this order. Kept for the device's next process:
 	 *	blk	the image, with its OFD lock
+	 *	net	the tap, one fd per queue pair; none in user mode
 	 *	console	none: they are in struct chardev, with the mode of the terminal
 	 *	rng	the source; none when it is the kernel's own, getrandom()
 	 *	vsock	the listening socket, its folder, memory for what is under way
 	 */
 	struct fdset device_fds[VM_DEVICES_MAX];
 	struct vsock_socket vsock; /* one per VM */
+	struct net_resources nets[VM_DEVICES_MAX]; /* by slot: what else there is about a NIC */
 };
 
 /** resources_init() - everything -1 */

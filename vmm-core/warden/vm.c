@@ -265,7 +265,12 @@ static void vm_init(struct vm *vm, const struct vm_params *params)
 	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
 		const struct device_config *d = &vm->config->devices[i];
 
-		vm_device_init(vm, &vm->devices[i], d->id, device_type_name(d->type), i);
+		vm_device_init(vm, &vm->devices[i], d->id, device_program_name(d), i);
+		vm->adjusts[i].slot = i;
+		if (d->type == DEVICE_TYPE_BLK)
+			vm->adjusts[i].limits = d->blk.limits;
+		else if (d->type == DEVICE_TYPE_NET)
+			vm->adjusts[i].limits = d->net.limits;
 	}
 }
 

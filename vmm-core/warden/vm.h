@@ -116,6 +116,7 @@ struct vm {
 
 	struct child core;
 	struct vm_device devices[VM_DEVICES_MAX];
+	struct message_adjust adjusts[VM_DEVICES_MAX]; /* by slot: limits and link as they are now */
 
 	struct channel *core_channel;
 	struct event *core_event;
@@ -175,6 +176,9 @@ void vm_core_send(struct vm *vm, const struct message *m, const struct fdset *fd
  * Return: its seq; the answer reaches control_on_core_answer().
  */
 uint32_t vm_core_request(struct vm *vm, enum message_type type, uint32_t slot);
+
+/** vm_core_adjust() - what the user changed about a device; answered as vm_core_request() is */
+uint32_t vm_core_adjust(struct vm *vm, const struct message_adjust *adjust);
 
 /** vm_core_request_child() - a request about @child; Return: its seq, see vm_next_on_answer() */
 uint32_t vm_core_request_child(struct vm *vm, enum message_type type, const struct child *child,

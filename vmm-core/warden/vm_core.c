@@ -304,6 +304,16 @@ uint32_t vm_core_request_child(struct vm *vm, enum message_type type, const stru
 	return m.seq;
 }
 
+uint32_t vm_core_adjust(struct vm *vm, const struct message_adjust *adjust)
+{
+	const struct message m = {
+		.type = MESSAGE_ADJUST, .seq = vm_core_next_seq(vm), .adjust = *adjust
+	};
+
+	vm_core_send(vm, &m, NULL);
+	return m.seq;
+}
+
 uint32_t vm_core_request(struct vm *vm, enum message_type type, uint32_t slot)
 {
 	struct message m = { .type = type, .seq = vm_core_next_seq(vm) };

@@ -14,6 +14,12 @@
 
 #define TITLE_MAX (VM_NAME_MAX + VM_ID_MAX)
 
+/* Its sockets are the host's: see net_user.c. */
+static bool vm_keeps_network(const struct device_config *device)
+{
+	return device->type == DEVICE_TYPE_NET && device->net.mode == NET_MODE_USER;
+}
+
 int vm_spawn(struct vm *vm, struct child *child, int program_fd, int *ret_end)
 {
 	cleanup_fd int child_end = -1, our_end = -1;
@@ -82,7 +88,7 @@ static int vm_send_core_start(struct vm *vm)
 	m.core_start.config.serial_path = NULL;
 	m.core_start.config.log_file = NULL;
 	for (uint32_t i = 0; i < vm->config->n_devices; i++)
-		m.core_start.config.devices[i].path = NULL;
+		device_config_forget_host(&m.core_start.config.devices[i]);
 	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
 		int r = vm_add_fd(&fds, order[i]);
 
@@ -91,6 +97,27 @@ static int vm_send_core_start(struct vm *vm)
 	}
 	vm_core_send(vm, &m, &fds);
 	return 0;
+}
+
+/* What a process has to know that the configuration does not say. */
+static void vm_describe_device(const struct vm *vm, struct message_device_start *start)
+{
+	const struct device_config *config = &vm->config->devices[start->slot];
+	const struct net_resources *res = &vm->resources.nets[start->slot];
+	const struct message_adjust *adjust = &vm->adjusts[start->slot];
+
+	/* Changed by bulkheadctl, perhaps, since the predecessor was started. */
+	if (config->type == DEVICE_TYPE_BLK)
+		start->config.blk.limits = adjust->limits;
+	if (config->type != DEVICE_TYPE_NET)
+		return;
+	start->config.net.limits = adjust->limits;
+	start->config.net.link_down = adjust->link_down;
+	start->config.net.mac = res->mac;
+	start->config.net.mtu = res->mtu;
+	start->config.net.dns = res->dns;
+	start->n_forwards = config->net.host->n_forwards;
+	memcpy(start->forwards, config->net.host->forwards, sizeof(start->forwards));
 }
 
 /* The ends of the console that there are, in the order of its message. */
@@ -135,7 +162,7 @@ int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 			.seccomp_log = vm->config->seccomp_log,
 			.verbosity = vm->config->verbosity,
 			.has_root = true,
-			.has_network = true,
+			.has_network = !vm_keeps_network(&vm->config->devices[child->slot]),
 			.config = vm->config->devices[child->slot],
 		},
 	};
@@ -143,7 +170,8 @@ int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 	struct channel *channel;
 	int fd, r = 0;
 
-	m.device_start.config.path = NULL;
+	device_config_forget_host(&m.device_start.config);
+	vm_describe_device(vm, &m.device_start);
 	fence_describe(&child->fence, &m.device_start);
 	for (uint32_t i = 0; i < own->n && r == 0; i++)
 		r = fdset_add_dup(&fds, own->fds[i]);
@@ -156,7 +184,7 @@ int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 		r = fdset_add_dup(&fds, vm->spawner.warden_fd);
 	if (r == 0)
 		r = fdset_add_dup(&fds, vm->namespaces.root_fd);
-	if (r == 0)
+	if (r == 0 && m.device_start.has_network)
 		r = fdset_add_dup(&fds, vm->namespaces.net_fd);
 	if (r < 0)
 		return r;

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of network cards on a tap, in a network namespace of the benchmark's own.
+
+The probe sends or receives as fast as it can; the other end of the tap is net_load on the device's
+CPU, as a host's network stack would be.
+"""
+
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+import subprocess
+
+from rows import DEVICE_CPU, VCPU_CPU, Row, tsc_khz
+from vmm import TAP_MAC, Guest, Run
+
+TAP = "bench0"
+CLONE_NEWNET = 0x40000000
+TUNSETIFF, TUNSETPERSIST = 0x400454ca, 0x400454cb
+SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
+IFF_UP, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 1, 2, 0x1000, 0x4000
+
+
+def ready_tap():
+    """Once: a namespace for this process and all it starts, with one tap that stays."""
+    if ready_tap.done:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    with open("/proc/sys/net/ipv6/conf/default/disable_ipv6", "w") as out:
+        out.write("1")
+    with open("/dev/net/tun", "r+b", buffering=0) as tun:
+        fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", TAP.encode(),
+                                                IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
+        fcntl.ioctl(tun, TUNSETPERSIST, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = bytearray(struct.pack("16sH22x", TAP.encode(), 0))
+        fcntl.ioctl(any_socket, SIOCGIFFLAGS, request)
+        struct.pack_into("H", request, 16, struct.unpack_from("H", request, 16)[0] | IFF_UP)
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, request)
+    ready_tap.done = True
+
+
+ready_tap.done = False
+
+
+class Net(Row):
+    better = {"frames": "more", "cpu_us": "less", "gbit": "more"}
+
+    def __init__(self, options, name, op, length, is_gso=False):
+        super().__init__(options)
+        self.name, self.op, self.length, self.is_gso = name, op, length, is_gso
+        what = {"tx": "sent by the guest", "rx": "received by the guest",
+                "rtt": "there and back, one at a time"}[op]
+        self.title = (f"tap, {length} byte {'TCP segments to be cut' if is_gso else 'frames'} "
+                      f"{what}, per second")
+
+    def load(self):
+        program = os.path.join(self.options.build, "tests/bench/net_load")
+        argv = {"rx": ["flood", TAP, TAP_MAC, str(self.length)], "rtt": ["echo", TAP]}.get(self.op)
+        if not argv:
+            return None
+        return subprocess.Popen([program] + argv,
+                                preexec_fn=lambda: os.sched_setaffinity(0, {DEVICE_CPU}))
+
+    def sample(self, vmm):
+        ready_tap()
+        cmdline = (f"probe=bench-net op={self.op} len={self.length} gso={int(self.is_gso)} warm=1 "
+                   f"seconds={self.options.seconds} tsc_khz={tsc_khz()}")
+        # A disk for those who insist on one.
+        guest = Guest(self.options.probe, cmdline, self.options.small_disk, tap=TAP)
+        load = None
+        try:
+            with Run(vmm, guest) as run:
+                run.wait_for("bench: ready")
+                run.pin(VCPU_CPU, DEVICE_CPU)
+                load = self.load()
+                begin = run.wait_for("bench: begin")
+                cpu = run.cpu_ns() if run.accounted else 0
+                end = run.wait_for("bench: end")
+                cpu = run.cpu_ns() - cpu if run.accounted else 0
+                run.wait_for("bench: done")
+                line = run.output.decode(errors="replace").split("bench: end", 1)[1]
+        finally:
+            if load:
+                load.kill()
+                load.wait()
+        figures = {k: int(v) for k, v in (word.split("=") for word in line.splitlines()[0].split())}
+        if figures["ios"] == 0:
+            raise RuntimeError("no frame went through")
+        rate = figures["ios"] * 1e9 / (end - begin)
+        return {"frames": rate, "cpu_us": cpu / 1000 / figures["ios"] if cpu else None,
+                "gbit": rate * self.length * 8 / 1e9}
+
+
+def net_rows(options):
+    return [Net(options, "net-tx-64", "tx", 64), Net(options, "net-tx-1514", "tx", 1514),
+            Net(options, "net-tx-gso", "tx", 64000, is_gso=True),
+            Net(options, "net-rx-64", "rx", 64), Net(options, "net-rx-1514", "rx", 1514),
+            Net(options, "net-rtt", "rtt", 64)]

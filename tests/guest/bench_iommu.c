@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the IOMMU costs a driver, to be read by the host: probe=bench-iommu rounds=N
+ *
+ * A bare round trip of its request queue (a request of an unknown type, which is handed back), a
+ * MAP and the UNMAP of it in one kick, and the two one after the other. In turns, so that whatever
+ * else the machine does hits all three. With the word "endless" it goes on until `q` on COM1.
+ */
+#include "iommu.h"
+#include "modes.h"
+
+#define PAGE 4096ull
+#define AT 0x4000000000ull
+#define TURN 500u
+
+enum kind {
+	BARE,
+	ONE_KICK,
+	ONE_BY_ONE,
+	N_KINDS,
+};
+
+/* Heads 0, 2 and 4: MAP, UNMAP, and what no device knows */
+static struct iommu_request *requests;
+static uint8_t *statuses;
+
+static void prepare(void)
+{
+	requests = memory_alloc(3 * sizeof(*requests), 64);
+	statuses = memory_alloc(3 * 64, 64);
+	for (uint16_t i = 0; i < 3; i++) {
+		struct iommu_request *q = &requests[i];
+
+		*q = (struct iommu_request){ .type = i == 0 ? IOMMU_MAP :
+						     i == 1 ? IOMMU_UNMAP :
+							      0xff };
+		q->map.domain = 1;
+		q->map.start = AT;
+		q->map.last = AT + PAGE - 1;
+		q->map.flags = i == 0 ? MAP_RW : 0;
+		vq_desc(&mmu.requests, (uint16_t)(2 * i), q, i == 1 ? 28 : 36, DESC_NEXT,
+			(uint16_t)(2 * i + 1));
+		vq_desc(&mmu.requests, (uint16_t)(2 * i + 1), statuses + i * 64, 4, DESC_WRITE, 0);
+	}
+}
+
+static bool trip(const uint16_t *heads, uint16_t n)
+{
+	struct vq *vq = &mmu.requests;
+	uint16_t old = vq->avail_idx, want = (uint16_t)(vq->used_idx + n);
+	uint64_t looks = 0;
+
+	for (uint16_t i = 0; i < n; i++)
+		vq_stage(vq, heads[i]);
+	vq_publish(vq);
+	vq_kick_event(vq, old);
+	while (vq->used->idx != want) {
+		if (++looks > 10000000000ull)
+			return false;
+		cpu_pause();
+	}
+	vq->used_idx = want;
+	return true;
+}
+
+static bool once(enum kind kind)
+{
+	static const uint16_t map[] = { 0 }, unmap[] = { 2 }, both[] = { 0, 2 }, bare[] = { 4 };
+
+	if (kind == BARE)
+		return trip(bare, 1);
+	statuses[0] = statuses[64] = 0xee;
+	if (!(kind == ONE_KICK ? trip(both, 2) : trip(map, 1) && trip(unmap, 1)))
+		return false;
+	return statuses[0] == IOMMU_OK && statuses[64] == IOMMU_OK;
+}
+
+void bench_iommu_run(void)
+{
+	bool is_endless = boot_option("endless", NULL, 0);
+	uint64_t rounds = boot_option_number("rounds", 20000), cycles[N_KINDS] = { 0 }, done = 0;
+
+	discover();
+	mmu.dev = discover_nth(VIRTIO_ID_IOMMU, 0);
+	disk = discover_nth(VIRTIO_ID_BLK, 0);
+	if (!mmu.dev || !disk || iommu_start(IOMMU_FEATURES | FEATURE_EVENT_IDX, 0) ||
+	    iommu_attach(1, disk->function, 0) != IOMMU_OK) {
+		print("bench: no IOMMU with a disk\n");
+		return;
+	}
+	prepare();
+	print("bench: ready\n");
+	for (; is_endless ? console_get() != 'q' : done < rounds; done += TURN) {
+		for (enum kind kind = 0; kind < N_KINDS; kind++) {
+			uint64_t begin = cpu_tsc();
+
+			for (unsigned i = 0; i < TURN; i++)
+				if (!once(kind)) {
+					print("bench: kind %u failed\n", kind);
+					return;
+				}
+			cycles[kind] += done ? cpu_tsc() - begin : 0; /* the first is to warm up */
+		}
+	}
+	done = done > TURN ? done - TURN : 1;
+	print("bench: end bare=%lu one_kick=%lu one_by_one=%lu\n", cycles[BARE] / done,
+	      cycles[ONE_KICK] / done, cycles[ONE_BY_ONE] / done);
+	print("bench: done\n");
+}

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NICs: what is refused, link, limits, restarts, and user mode, with the probe as the guest.
+
+Every test is in a network namespace of its own.
+"""
+
+import fcntl
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+
+from harness import (BULKHEAD, BULKHEADCTL, PROBE, VM, Failure, Skip, expect, make_disk, scratch,
+                     wait_until)
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../net"))
+import peer  # noqa: E402
+
+MAC = "02:00:00:00:00:0a"
+TUNSETIFF, TUNSETPERSIST = 0x400454ca, 0x400454cb
+IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 2, 0x1000, 0x4000, 0x0100
+SIOCGIFFLAGS, IFF_RUNNING = 0x8913, 0x40
+
+
+def own_network():
+    if os.geteuid() != 0:
+        raise Skip("a tap needs root")
+    peer.own_network()
+
+
+def open_tap(name, flags=IFF_TAP | IFF_NO_PI | IFF_VNET_HDR):
+    tun = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
+    return tun
+
+
+def interface_flags(name):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        answer = fcntl.ioctl(any_socket, SIOCGIFFLAGS, struct.pack("16sH22x", name.encode(), 0))
+        return struct.unpack_from("H", answer, 16)[0]
+
+
+def refused(net, word, cpus=1, **popen):
+    done = subprocess.run([BULKHEAD, "--kernel", PROBE, "--cpus", f"boot={cpus}", "--memory",
+                           "size=64M", "--serial", "null", "--net", net],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+                          **popen)
+    line = done.stderr.strip()
+    expect(done.returncode == 1, f"{net}: exit {done.returncode}: {line}")
+    expect(line.startswith("bulkhead: --net") and "\n" not in line, f"{net}: {line!r}")
+    expect(word in line, f"{net}: no {word!r} in {line!r}")
+
+
+def test_refused_taps():
+    own_network()
+    busy = open_tap("busy0")
+    single = open_tap("single0")
+    fcntl.ioctl(single, TUNSETPERSIST, 1)
+    os.close(single)
+    refused("tap=busy0", "is in use")
+    refused("tap=single0,num_queues=4", "without multi_queue", cpus=2)
+    refused("tap=lo", "is not a tap")
+    os.close(busy)
+
+
+def test_tap_that_does_not_exist():
+    own_network()
+
+    def plain_user():
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+
+    with scratch() as folder:
+        os.chmod(folder, 0o777)
+        done = subprocess.run([BULKHEAD, "--kernel", PROBE, "--serial", "null", "--net", "tap=no0",
+                               "--allow-weak-sandbox", "--run-dir", folder + "/run"],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=60, preexec_fn=plain_user,
+                              env={"XDG_RUNTIME_DIR": folder})
+    line = done.stderr.strip()
+    if "/dev/kvm" in line or "Permission denied" in line:
+        raise Skip(f"a plain user has no use of this machine: {line}")
+    expect("tap=no0: does not exist" in line, line)
+
+
+def test_refused_fds():
+    own_network()
+    null = os.open("/dev/null", os.O_RDWR)
+    tun = open_tap("tun0", 1 | IFF_NO_PI | IFF_VNET_HDR)
+    bare = open_tap("bare0", IFF_TAP | IFF_NO_PI)
+    good = open_tap("good0")
+    for fd, word in ((null, "is not a tap"), (tun, "is a tun"), (bare, "IFF_VNET_HDR"),
+                     (200, "is not open")):
+        refused(f"fd={fd}", word, pass_fds=[f for f in (fd,) if f != 200])
+    refused(f"fd=[{good},{good}]", "given twice", cpus=2, pass_fds=[good])
+
+
+def test_refused_port():
+    own_network()
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        refused(f"mode=user,hostfwd=tcp:{port}-22", "Address already in use")
+
+
+def test_fd_of_a_tap():
+    own_network()
+    fd = open_tap("given0")
+    with VM("--net", f"fd={fd},mac={MAC}", pass_fds=[fd]) as vm:
+        vm.wait_for("probe: idle")
+        expect(vm.row("net0")["role"] == "net", str(vm.row("net0")))
+
+
+class Echo:
+    """Frames to the probe's net-echo and back."""
+
+    def __init__(self, tap):
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88b5))
+        self.socket.bind((tap, 0))
+        self.socket.settimeout(0.3)
+        self.n = 0
+
+    def once(self):
+        """Is one frame answered?"""
+        self.n += 1
+        body = struct.pack(">Q", self.n).ljust(400, b"e")
+        mac = bytes.fromhex(MAC.replace(":", ""))
+        try:
+            self.socket.send(mac + peer.PEER_MAC + b"\x88\xb5" + body)
+            while True:
+                frame = self.socket.recv(2000)
+                if frame[6:12] == mac and frame[14:] == body:
+                    return True
+        except (TimeoutError, OSError):
+            return False
+
+    def wait(self, text):
+        wait_until(self.once, text)
+
+
+def echo_vm(*args):
+    vm = VM("--net", f"tap=tap0,mac={MAC}", *args, cmdline="probe=net-echo")
+    try:
+        vm.wait_for("probe: echo")
+        peer.tap_wait("tap0")
+    except BaseException:
+        vm.kill()
+        raise
+    return vm
+
+
+def test_link():
+    own_network()
+    with echo_vm() as vm:
+        echo = Echo("tap0")
+        echo.wait("an echo")
+        vm.ctl("link", "net0", "down")
+        wait_until(lambda: not interface_flags("tap0") & IFF_RUNNING, "no carrier")
+        expect(not echo.once(), "an echo over a link that is down")
+        vm.ctl("link", "net0", "up")
+        wait_until(lambda: interface_flags("tap0") & IFF_RUNNING, "a carrier")
+        echo.wait("an echo after the link came up")
+        for args in (["net0", "sideways"], ["core", "up"], ["net1", "up"]):
+            done = subprocess.run([BULKHEADCTL, "--name", vm.name, "link", *args],
+                                  capture_output=True, text=True)
+            expect(done.returncode == 1 and done.stderr.count("\n") == 1, f"{args}: {done}")
+
+
+def test_limits_change_at_run_time():
+    own_network()
+    with scratch() as folder, echo_vm("--disk", f"path={make_disk(folder)}") as vm:
+        echo = Echo("tap0")
+        echo.wait("an echo")
+        # One frame, and the next when the day is over.
+        vm.ctl("limit", "net0", "ops_size=1", "ops_refill_time=86400000")
+        wait_until(lambda: not echo.once(), "the limit to bite")
+        vm.ctl("limit", "net0", "ops_size=0")
+        echo.wait("an echo without a limit")
+        vm.ctl("limit", "blk0", "bw_size=1M", "bw_refill_time=100")
+        for args in (["net0", "ops_size=1,colour=red"], ["net0", "bw_size=1"], ["rng", "bw_size=1"]):
+            done = subprocess.run([BULKHEADCTL, "--name", vm.name, "limit", *args],
+                                  capture_output=True, text=True)
+            expect(done.returncode == 1 and done.stderr.count("\n") == 1, f"{args}: {done}")
+
+
+def test_killed_process_goes_on():
+    own_network()
+    with echo_vm("--restart", "max=100,backoff=0") as vm:
+        echo = Echo("tap0")
+        for i in range(5):
+            echo.wait(f"an echo after {i} deaths")
+            pid = vm.row("net0")["pid"]
+            os.kill(pid, 9)
+            wait_until(lambda: vm.row("net0")["pid"] not in (pid, 0), "a successor")
+        echo.wait("an echo in the end")
+        expect(int(vm.row("net0")["restarts"]) == 5, str(vm.row("net0")))
+
+
+def test_two_nics_one_of_which_dies():
+    own_network()
+    with echo_vm("--net", "tap=tap1", "--restart", "max=100,backoff=0") as vm:
+        echo = Echo("tap0")
+        echo.wait("an echo")
+        over = threading.Event()
+
+        def kill():
+            while not over.wait(0.3):
+                pid = vm.row("net1")["pid"]
+                if pid:
+                    os.kill(pid, 9)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        lost = sum(not echo.once() for _ in range(200))
+        over.set()
+        killer.join()
+        expect(lost == 0, f"{lost} of 200 echoes lost while the other NIC died")
+        expect(int(vm.row("net0")["restarts"]) == 0, str(vm.row("net0")))
+
+
+def test_user_mode():
+    own_network()
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with VM("--net", f"mode=user,hostfwd=tcp:{port}-22", cmdline="probe=net-echo") as vm:
+        vm.wait_for("probe: echo")
+        row = vm.row("net0")
+        expect(row["role"] == "net-user", str(row))
+        expect("net" not in row["namespaces"], f"it needs the host's network: {row}")
+        check = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                             "../../tools/sandbox-check")
+
+        def is_sandboxed():
+            # A successor that is just being started ahead is in no list yet.
+            done = subprocess.run([check, "--name", vm.name], capture_output=True, text=True,
+                                  env={**os.environ, "BULKHEADCTL_PROGRAM": BULKHEADCTL})
+            if done.returncode != 0 and "not in the list" not in done.stdout:
+                raise Failure(done.stdout + done.stderr)
+            return done.returncode == 0
+
+        wait_until(is_sandboxed, "the sandbox check")
+
+        def connects():
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return True
+            except OSError:
+                return False
+
+        expect(connects(), "the forwarded port does not listen")
+        # libslirp looks for the guest behind it
+        wait_until(lambda: "rx_frames      0" not in vm.ctl("counters", "net0"), "a frame for it")
+        pid = row["pid"]
+        os.kill(pid, 9)
+        wait_until(lambda: vm.row("net0")["pid"] not in (pid, 0), "a successor")
+        wait_until(connects, "the port listens again")
