@@ -252,10 +252,10 @@ def all_rows(options):
         *(blk(f"direct-randread-{n}", "randread", n, direct=True) for n in (1, 32, 128)),
         *(blk(f"direct-randwrite-{n}", "randwrite", n, direct=True) for n in (1, 32)),
         blk("direct-seqread-8", "seqread", 8, 131072, direct=True),
+        restart.Kill(options), restart.Planned(options),
         IommuMap(options, tsc_khz),
         *(BlkMapped(blk(f"{op}-{n}", op, n), blk(f"{op}-{n}", op, n, iommu=True))
           for op, n in (("randread", 1), ("randread", 32), ("randwrite", 32))),
-        restart.Kill(options), restart.Planned(options),
     ]
 
 
