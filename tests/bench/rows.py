@@ -236,6 +236,8 @@ class Fio:
 
 def all_rows(options):
     """Every row, declared here and nowhere else; the order is the order of the table."""
+    import restart  # which needs Row
+
     def blk(name, *args, **how):
         return Blk(options, f"blk-{name}", *args, **how)
 
@@ -253,6 +255,7 @@ def all_rows(options):
         IommuMap(options, tsc_khz),
         *(BlkMapped(blk(f"{op}-{n}", op, n), blk(f"{op}-{n}", op, n, iommu=True))
           for op, n in (("randread", 1), ("randread", 32), ("randwrite", 32))),
+        restart.Kill(options), restart.Planned(options),
     ]
 
 

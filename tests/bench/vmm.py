@@ -200,7 +200,7 @@ class Run:
     measure starts pass account=False, and then subprocess can use vfork() too.
     """
 
-    def __init__(self, vmm, guest, account=True):
+    def __init__(self, vmm, guest, account=True, stdin=subprocess.DEVNULL):
         self.vmm = vmm
         self.folder = tempfile.mkdtemp(prefix="bulkhead-bench-")
         self.group = os.path.join(CGROUP, os.path.basename(self.folder))
@@ -210,10 +210,11 @@ class Run:
         self.output = b""
         self.disk = guest.disk
         command = vmm.command(guest, self.folder)
-        self.helper = self._start_helper(vmm.helper(guest, self.folder))
+        self.helper_how = vmm.helper(guest, self.folder)
+        self.helper = self._start_helper(self.helper_how)
         self.started = time.monotonic_ns()
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=self.accounted, close_fds=self.accounted,
             preexec_fn=self._join if self.accounted else None)
 
@@ -233,6 +234,16 @@ class Run:
             time.sleep(0.005)
         return helper
 
+    def restart_helper(self, cpu):
+        """Kill it and start another at once; it is not accounted for, because joining waits."""
+        argv, socket = self.helper_how
+        self.helper.kill()
+        self.helper.wait()
+        os.unlink(socket)
+        self.helper = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+        os.sched_setaffinity(self.helper.pid, {cpu})
+
     def _join(self):
         with open(os.path.join(self.group, "cgroup.procs"), "w") as procs:
             procs.write("0")
@@ -248,7 +259,8 @@ class Run:
             if process.poll() is None:
                 process.kill()
             process.wait()
-        self.process.stdout.close()
+        for pipe in filter(None, (self.process.stdin, self.process.stdout)):
+            pipe.close()
         self.process.stderr.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         for _ in range(2500):

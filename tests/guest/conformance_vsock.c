@@ -3,51 +3,27 @@
  * virtio-vsock by the book (VIRTIO 1.2 §5.10), against the services of tests/vsock/peer.py:
  * probe=vsock. Port numbers below 100 are those of the services there.
  */
+#include "conformance_vsock.h"
+
 #include "modes.h"
-#include "tap.h"
-#include "vsock.h"
-
-#define N_RX 64
-#define RX_BYTES 4096u
-#define QUIET_MS 30 /* for what must not come */
-#define CONNECTIONS_MAX 1023u
-#define ALL_FEATURES (FEATURE_EVENT_IDX | FEATURE_INDIRECT)
-
-enum peer_port {
-	PEER_ECHO = 1,
-	PEER_SINK,
-	PEER_SOURCE,
-	PEER_CLOSE,
-	PEER_NEVER_READ,
-	PEER_TALK_FIRST,
-	PEER_HALF_CLOSE,
-	PEER_READS_NO_MORE,
-	PEER_BUSY,
-	PEER_LATE_READER,
-	PEER_GO_ON,
-	PEER_SMALL_PIECES,
-	PEER_SEND_FDS,
-	PEER_NOBODY = 98,
-	PEER_CONTROL = 99,
-};
 
 static struct vdev *dev;
-static struct vsock vsock;
+struct vsock vsock;
 static struct vconn many[CONNECTIONS_MAX + 1];
 
-static const char *start_with(uint64_t features, unsigned n_rx, uint32_t rx_bytes)
+const char *vsock_test_start_with(uint64_t features, unsigned n_rx, uint32_t rx_bytes)
 {
 	EXPECT(vsock_start(&vsock, dev, features, n_rx, rx_bytes),
 	       "it does not start, status 0x%x", vdev_status(dev));
 	return NULL;
 }
 
-static const char *start(void)
+const char *vsock_test_start(void)
 {
-	return start_with(ALL_FEATURES, N_RX, RX_BYTES);
+	return vsock_test_start_with(ALL_FEATURES, N_RX, RX_BYTES);
 }
 
-static const char *connects(struct vconn *c, uint32_t port)
+const char *vsock_test_connects(struct vconn *c, uint32_t port)
 {
 	enum vsock_op op = vconn_connect(c, &vsock, port);
 
@@ -65,7 +41,7 @@ static const char *echo_of(struct vconn *c, uint32_t len)
 	return NULL;
 }
 
-static const char *closes(struct vconn *c)
+const char *vsock_test_closes(struct vconn *c)
 {
 	EXPECT(vconn_close(c), "no RST after SHUTDOWN");
 	return NULL;
@@ -84,10 +60,10 @@ static const char *echo_through(uint64_t features, uint32_t rx_bytes, uint32_t l
 {
 	struct vconn c;
 
-	EXPECT_OK(start_with(features, N_RX, rx_bytes));
-	EXPECT_OK(connects(&c, PEER_ECHO));
+	EXPECT_OK(vsock_test_start_with(features, N_RX, rx_bytes));
+	EXPECT_OK(vsock_test_connects(&c, PEER_ECHO));
 	EXPECT_OK(echo_of(&c, len));
-	return closes(&c);
+	return vsock_test_closes(&c);
 }
 
 static const char *echo_case(uint64_t len)
@@ -108,7 +84,7 @@ static const char *feature_case(uint64_t features)
 static const char *identity_case(uint64_t argument)
 {
 	(void)argument;
-	EXPECT_OK(start());
+	EXPECT_OK(vsock_test_start());
 	EXPECT(vsock.cid >= 3 && vsock.cid < 0xffffffff, "cid %lu", vsock.cid);
 	for (uint16_t q = 0; q < 3; q++)
 		EXPECT(vdev_queue_max(dev, q) >= 128, "queue %u has %u entries", q,
@@ -125,7 +101,7 @@ static const char *nobody_case(uint64_t argument)
 	enum vsock_op op;
 
 	(void)argument;
-	EXPECT_OK(start());
+	EXPECT_OK(vsock_test_start());
 	op = vconn_connect(&c, &vsock, PEER_NOBODY);
 	EXPECT(op == VSOCK_RST, "op %u", op);
 	return stays_quiet(&c);
@@ -136,8 +112,8 @@ static const char *host_closes_case(uint64_t argument)
 	struct vconn c;
 
 	(void)argument;
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&c, PEER_CLOSE));
+	EXPECT_OK(vsock_test_start());
+	EXPECT_OK(vsock_test_connects(&c, PEER_CLOSE));
 	EXPECT(vconn_expect(&c, VSOCK_SHUTDOWN), "no SHUTDOWN");
 	EXPECT(c.shut == VSOCK_SHUT_BOTH, "SHUTDOWN flags %u", c.shut);
 	EXPECT(vconn_send(&c, VSOCK_RST, 0, 0), "our RST is not taken");
@@ -150,8 +126,8 @@ static const char *no_answer_to_shutdown_case(uint64_t argument)
 	struct vconn c;
 
 	(void)argument;
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&c, PEER_CLOSE));
+	EXPECT_OK(vsock_test_start());
+	EXPECT_OK(vsock_test_connects(&c, PEER_CLOSE));
 	EXPECT(vconn_expect(&c, VSOCK_SHUTDOWN), "no SHUTDOWN");
 	EXPECT(vconn_expect(&c, VSOCK_RST), "no RST when we do not answer");
 	return NULL;
@@ -161,8 +137,8 @@ static const char *source_case(uint64_t len)
 {
 	struct vconn c;
 
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&c, PEER_SOURCE));
+	EXPECT_OK(vsock_test_start());
+	EXPECT_OK(vsock_test_connects(&c, PEER_SOURCE));
 	*(uint32_t *)vsock.tx_data = (uint32_t)len;
 	EXPECT(vconn_send(&c, VSOCK_RW, 0, 4), "the count is not taken");
 	EXPECT(vconn_read_to(&c, (uint32_t)len), "%u of %lu bytes", c.rx_cnt, len);
@@ -177,8 +153,8 @@ static const char *sink_case(uint64_t len)
 	struct vconn c;
 	int64_t got;
 
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&c, PEER_SINK));
+	EXPECT_OK(vsock_test_start());
+	EXPECT_OK(vsock_test_connects(&c, PEER_SINK));
 	EXPECT(vconn_write(&c, len), "not taken");
 	EXPECT(vconn_send(&c, VSOCK_SHUTDOWN, VSOCK_SHUT_SEND, 0), "SHUTDOWN is not taken");
 	while (c.rx_cnt < 8) {
@@ -198,10 +174,10 @@ static const char *talk_first_case(uint64_t argument)
 	struct vconn c;
 
 	(void)argument;
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&c, PEER_TALK_FIRST));
+	EXPECT_OK(vsock_test_start());
+	EXPECT_OK(vsock_test_connects(&c, PEER_TALK_FIRST));
 	EXPECT(vconn_read_to(&c, 256), "%u bytes", c.rx_cnt);
-	return closes(&c);
+	return vsock_test_closes(&c);
 }
 
 static const char *half_close_case(uint64_t argument)
@@ -209,8 +185,8 @@ static const char *half_close_case(uint64_t argument)
 	struct vconn c;
 
 	(void)argument;
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&c, PEER_HALF_CLOSE));
+	EXPECT_OK(vsock_test_start());
+	EXPECT_OK(vsock_test_connects(&c, PEER_HALF_CLOSE));
 	EXPECT(vconn_read_to(&c, 100), "%u bytes", c.rx_cnt);
 	EXPECT(vconn_expect(&c, VSOCK_SHUTDOWN), "no SHUTDOWN");
 	EXPECT(c.shut == VSOCK_SHUT_SEND, "SHUTDOWN flags %u", c.shut);
@@ -229,8 +205,8 @@ static const char *reads_no_more_case(uint64_t argument)
 	int64_t len;
 
 	(void)argument;
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&c, PEER_READS_NO_MORE));
+	EXPECT_OK(vsock_test_start());
+	EXPECT_OK(vsock_test_connects(&c, PEER_READS_NO_MORE));
 	EXPECT(vconn_read_to(&c, 100), "%u bytes", c.rx_cnt);
 	EXPECT(vconn_write(&c, 10), "not taken");
 	while (!(c.shut & VSOCK_SHUT_RECEIVE))
@@ -238,7 +214,7 @@ static const char *reads_no_more_case(uint64_t argument)
 		       "no SHUTDOWN, flags %u", c.shut);
 	EXPECT(c.shut == VSOCK_SHUT_RECEIVE, "SHUTDOWN flags %u", c.shut);
 	EXPECT(vconn_write(&c, 10), "what was under way is not taken");
-	return closes(&c);
+	return vsock_test_closes(&c);
 }
 
 static const char *reset_case(uint64_t argument)
@@ -246,8 +222,8 @@ static const char *reset_case(uint64_t argument)
 	struct vconn c;
 
 	(void)argument;
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&c, PEER_ECHO));
+	EXPECT_OK(vsock_test_start());
+	EXPECT_OK(vsock_test_connects(&c, PEER_ECHO));
 	EXPECT(vconn_send(&c, VSOCK_RST, 0, 0), "RST is not taken");
 	EXPECT_OK(stays_quiet(&c)); /* a RST is never answered */
 	EXPECT(vconn_send(&c, VSOCK_RW, 0, 10), "RW is not taken");
@@ -259,8 +235,8 @@ static const char *shut_in_two_steps_case(uint64_t first)
 {
 	struct vconn c;
 
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&c, PEER_NEVER_READ));
+	EXPECT_OK(vsock_test_start());
+	EXPECT_OK(vsock_test_connects(&c, PEER_NEVER_READ));
 	EXPECT(vconn_send(&c, VSOCK_SHUTDOWN, (uint32_t)first, 0), "SHUTDOWN is not taken");
 	EXPECT_OK(stays_quiet(&c));
 	EXPECT(vconn_send(&c, VSOCK_SHUTDOWN, VSOCK_SHUT_BOTH & ~(uint32_t)first, 0),
@@ -278,14 +254,14 @@ static const char *credit_request_case(uint64_t argument)
 	enum vsock_op op;
 
 	(void)argument;
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&c, PEER_SINK));
+	EXPECT_OK(vsock_test_start());
+	EXPECT_OK(vsock_test_connects(&c, PEER_SINK));
 	EXPECT(vconn_write(&c, 1000), "not taken");
 	EXPECT(vconn_send(&c, VSOCK_CREDIT_REQUEST, 0, 0), "CREDIT_REQUEST is not taken");
 	op = vconn_next(&c, TIMEOUT_REQUEST, &len);
 	EXPECT(op == VSOCK_CREDIT_UPDATE, "op %u", op);
 	EXPECT(c.peer_fwd_cnt == 1000, "fwd_cnt %u", c.peer_fwd_cnt);
-	return closes(&c);
+	return vsock_test_closes(&c);
 }
 
 /* A source, and a guest that claims to have room for so many bytes only. */
@@ -293,8 +269,8 @@ static const char *small_room(struct vconn *c, uint32_t buf_alloc)
 {
 	uint32_t *count;
 
-	EXPECT_OK(start());
-	EXPECT_OK(connects(c, PEER_SOURCE));
+	EXPECT_OK(vsock_test_start());
+	EXPECT_OK(vsock_test_connects(c, PEER_SOURCE));
 	count = (uint32_t *)vsock.tx_data;
 	*count = 100000;
 	c->buf_alloc = buf_alloc;
@@ -390,12 +366,12 @@ static const char *never_read_case(uint64_t argument)
 	struct vconn full, other;
 
 	(void)argument;
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&other, PEER_ECHO));
-	EXPECT_OK(connects(&full, PEER_NEVER_READ));
+	EXPECT_OK(vsock_test_start());
+	EXPECT_OK(vsock_test_connects(&other, PEER_ECHO));
+	EXPECT_OK(vsock_test_connects(&full, PEER_NEVER_READ));
 	EXPECT_OK(fill(&full));
 	EXPECT_OK(echo_of(&other, 300000));
-	EXPECT_OK(closes(&other));
+	EXPECT_OK(vsock_test_closes(&other));
 	EXPECT(vconn_send(&full, VSOCK_RST, 0, 0), "RST is not taken");
 	return NULL;
 }
@@ -406,11 +382,11 @@ static const char *late_reader_case(uint64_t argument)
 	uint64_t sent;
 
 	(void)argument;
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&full, PEER_LATE_READER));
+	EXPECT_OK(vsock_test_start());
+	EXPECT_OK(vsock_test_connects(&full, PEER_LATE_READER));
 	EXPECT_OK(fill(&full));
 	sent = full.tx_cnt;
-	EXPECT_OK(connects(&trigger, PEER_GO_ON));
+	EXPECT_OK(vsock_test_connects(&trigger, PEER_GO_ON));
 	while (full.rx_cnt < 8) {
 		int64_t len;
 
@@ -418,7 +394,7 @@ static const char *late_reader_case(uint64_t argument)
 	}
 	EXPECT(*(uint64_t *)vsock_last == sent, "the host counted %lu of %lu",
 	       *(uint64_t *)vsock_last, sent);
-	return closes(&full);
+	return vsock_test_closes(&full);
 }
 
 static const char *busy_case(uint64_t argument)
@@ -426,12 +402,12 @@ static const char *busy_case(uint64_t argument)
 	struct vconn busy, other;
 
 	(void)argument;
-	EXPECT_OK(start());
+	EXPECT_OK(vsock_test_start());
 	vconn_make(&busy, &vsock, PEER_BUSY);
 	EXPECT(vconn_send(&busy, VSOCK_REQUEST, 0, 0), "REQUEST is not taken");
-	EXPECT_OK(connects(&other, PEER_ECHO));
+	EXPECT_OK(vsock_test_connects(&other, PEER_ECHO));
 	EXPECT_OK(echo_of(&other, 100000));
-	EXPECT_OK(closes(&other));
+	EXPECT_OK(vsock_test_closes(&other));
 	EXPECT(!busy.is_reset && vconn_expect(&busy, VSOCK_RST), "no RST in the end");
 	return NULL;
 }
@@ -441,15 +417,15 @@ static const char *many_case(uint64_t argument)
 	unsigned n = CONNECTIONS_MAX;
 
 	(void)argument;
-	EXPECT_OK(start());
+	EXPECT_OK(vsock_test_start());
 	for (unsigned i = 0; i < n; i++)
-		EXPECT_OK(connects(&many[i], PEER_ECHO));
+		EXPECT_OK(vsock_test_connects(&many[i], PEER_ECHO));
 	EXPECT(vconn_connect(&many[n], &vsock, PEER_ECHO) == VSOCK_RST,
 	       "connection %u is not refused", n + 1);
 	for (unsigned i = 0; i < n; i += 31)
 		EXPECT_OK(echo_of(&many[i], 100));
-	EXPECT_OK(closes(&many[500]));
-	EXPECT_OK(connects(&many[n], PEER_ECHO));
+	EXPECT_OK(vsock_test_closes(&many[500]));
+	EXPECT_OK(vsock_test_connects(&many[n], PEER_ECHO));
 	EXPECT_OK(echo_of(&many[n], 100));
 	return NULL;
 }
@@ -458,7 +434,7 @@ static const char *many_case(uint64_t argument)
 
 static const char *control(struct vconn *c, const char *line)
 {
-	EXPECT_OK(connects(c, PEER_CONTROL));
+	EXPECT_OK(vsock_test_connects(c, PEER_CONTROL));
 	EXPECT(vconn_say(c, line), "the order is not taken");
 	return NULL;
 }
@@ -467,7 +443,7 @@ static const char *asked(struct vconn *ctl, struct vconn *c, const char *line)
 {
 	enum vsock_op op;
 
-	EXPECT_OK(start());
+	EXPECT_OK(vsock_test_start());
 	EXPECT_OK(control(ctl, line));
 	op = vconn_await(c, &vsock, 5000);
 	EXPECT(op == VSOCK_REQUEST, "no REQUEST: op %u", op);
@@ -489,7 +465,7 @@ static const char *accepts_case(uint64_t argument)
 	EXPECT(vconn_send(&c, VSOCK_CREDIT_REQUEST, 0, 0), "CREDIT_REQUEST is not taken");
 	EXPECT(vconn_next(&c, TIMEOUT_REQUEST, &len) == VSOCK_CREDIT_UPDATE, "no credit");
 	EXPECT_OK(echo_of(&c, 200000));
-	return closes(&c);
+	return vsock_test_closes(&c);
 }
 
 static const char *refuses_case(uint64_t argument)
@@ -562,7 +538,7 @@ static const char *good_command_case(uint64_t i)
 	EXPECT_OK(asked(&ctl, &c, line));
 	EXPECT(vconn_send(&c, VSOCK_RESPONSE, 0, 0), "RESPONSE is not taken");
 	EXPECT(vconn_hears(&ctl, "answer OK "), "the client got no OK");
-	return closes(&c);
+	return vsock_test_closes(&c);
 }
 
 static const char *bad_command_case(uint64_t i)
@@ -571,7 +547,7 @@ static const char *bad_command_case(uint64_t i)
 	char line[128];
 
 	format(line, sizeof(line), "send %s\n", bad_commands[i].hex);
-	EXPECT_OK(start());
+	EXPECT_OK(vsock_test_start());
 	EXPECT_OK(control(&ctl, line));
 	EXPECT(vconn_hears(&ctl, "answer closed\n"), "the client is not closed");
 	return NULL;
@@ -582,168 +558,17 @@ static const char *silent_clients_case(uint64_t n)
 	struct vconn ctl, c;
 	char line[32];
 
-	EXPECT_OK(start());
+	EXPECT_OK(vsock_test_start());
 	format(line, sizeof(line), "hold %lu\n", n);
 	EXPECT_OK(control(&ctl, line));
 	EXPECT(vconn_hears(&ctl, "held\n"), "they do not get in");
-	EXPECT_OK(connects(&c, PEER_ECHO));
+	EXPECT_OK(vsock_test_connects(&c, PEER_ECHO));
 	EXPECT_OK(echo_of(&c, 1000));
 	EXPECT(vconn_say(&ctl, "await\n"), "not taken");
 	for (unsigned i = 0; i < 3; i++) /* longer than one wait */
 		if (vconn_hears(&ctl, "all closed\n"))
-			return closes(&c);
+			return vsock_test_closes(&c);
 	return tap_fail("clients without a CONNECT line stay");
-}
-
-/* ---- streams ---- */
-
-static const char *small_pieces_case(uint64_t argument)
-{
-	struct vconn c;
-
-	(void)argument;
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&c, PEER_SMALL_PIECES));
-	*(uint32_t *)vsock.tx_data = 3000;
-	EXPECT(vconn_send(&c, VSOCK_RW, 0, 4), "the count is not taken");
-	EXPECT(vconn_read_to(&c, 3000), "%u bytes", c.rx_cnt);
-	return closes(&c);
-}
-
-static const char *send_fds_case(uint64_t argument)
-{
-	struct vconn c;
-
-	(void)argument;
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&c, PEER_SEND_FDS));
-	EXPECT(vconn_read_to(&c, 100), "%u bytes", c.rx_cnt);
-	return NULL;
-}
-
-/* 200 packets with one kick, of two connections in turn. */
-static const char *batch_case(uint64_t is_mixed)
-{
-	struct vsock_header *headers = memory_alloc(200 * sizeof(*headers), 64);
-	uint8_t *data = memory_alloc(200, 16);
-	struct vconn c[2];
-
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&c[0], PEER_ECHO));
-	EXPECT_OK(connects(&c[1], PEER_ECHO));
-	for (unsigned i = 0; i < 200; i++) {
-		struct vconn *to = &c[is_mixed ? i % 2 : i / 100];
-		uint16_t at = (uint16_t)(i % 100 * 2);
-		struct part parts[2] = { { &headers[i], VSOCK_HEADER_BYTES, false },
-					 { &data[i], 1, false } };
-
-		if (i == 100) { /* the table is full */
-			vq_publish(&vsock.tx);
-			vq_kick(&vsock.tx);
-			for (unsigned k = 0; k < 100; k++) {
-				struct vring_used_elem elem;
-
-				EXPECT(vq_wait(&vsock.tx, TIMEOUT_REQUEST, &elem), "stuck");
-			}
-		}
-		headers[i] = vsock_make(&vsock, VSOCK_RW, to->guest_port, to->host_port);
-		headers[i].len = 1;
-		data[i] = vsock_pattern(to->tx_cnt++);
-		vq_chain(&vsock.tx, at, parts, 2);
-		vq_stage(&vsock.tx, at);
-	}
-	vq_publish(&vsock.tx);
-	vq_kick(&vsock.tx);
-	for (unsigned k = 0; k < 100; k++) {
-		struct vring_used_elem elem;
-
-		EXPECT(vq_wait(&vsock.tx, TIMEOUT_REQUEST, &elem), "stuck");
-	}
-	EXPECT(vconn_read_to(&c[0], 100), "%u bytes of the first", c[0].rx_cnt);
-	EXPECT(vconn_read_to(&c[1], 100), "%u bytes of the second", c[1].rx_cnt);
-	return NULL;
-}
-
-/* Header and payload cut into pieces of @piece bytes, in an indirect table. */
-static const char *pieces_case(uint64_t piece)
-{
-	enum { LEN = 200 };
-	struct vring_desc *table = memory_alloc(256 * sizeof(*table), 16);
-	uint8_t *packet = memory_alloc(VSOCK_HEADER_BYTES + LEN, 16);
-	struct part parts[256];
-	struct vsock_header h;
-	struct vring_used_elem elem;
-	struct vconn c;
-	unsigned n = 0;
-
-	EXPECT_OK(start());
-	EXPECT_OK(connects(&c, PEER_ECHO));
-	h = vsock_make(&vsock, VSOCK_RW, c.guest_port, c.host_port);
-	h.len = LEN;
-	memcpy(packet, &h, sizeof(h));
-	for (unsigned i = 0; i < LEN; i++)
-		packet[VSOCK_HEADER_BYTES + i] = vsock_pattern(i);
-	for (uint32_t at = 0; at < VSOCK_HEADER_BYTES + LEN; at += (uint32_t)piece, n++) {
-		uint32_t left = VSOCK_HEADER_BYTES + LEN - at;
-
-		parts[n] = (struct part){ packet + at, left < piece ? left : (uint32_t)piece,
-					  false };
-	}
-	vq_indirect(&vsock.tx, 0, table, parts, n);
-	vq_push(&vsock.tx, 0);
-	vq_kick(&vsock.tx);
-	EXPECT(vq_wait(&vsock.tx, TIMEOUT_REQUEST, &elem) && elem.len == 0, "not taken");
-	EXPECT(vconn_read_to(&c, LEN), "%u bytes come back", c.rx_cnt);
-	return NULL;
-}
-
-/* Receive buffers that are two descriptors each: @first bytes, then the rest. */
-static const char *split_buffer_case(uint64_t first)
-{
-	struct vring_used_elem elem;
-	struct vsock_header *h;
-	struct vconn c;
-	uint8_t *buffer = memory_alloc(4096, 64);
-	struct part parts[2] = { { buffer, (uint32_t)first, true },
-				 { buffer + 2048, 1024, true } };
-
-	EXPECT_OK(start_with(ALL_FEATURES, 0, RX_BYTES));
-	vconn_make(&c, &vsock, PEER_TALK_FIRST);
-	EXPECT(vconn_send(&c, VSOCK_REQUEST, 0, 0), "REQUEST is not taken");
-	for (unsigned i = 0; i < 2; i++) {
-		memset(buffer, 0, 4096);
-		vq_chain(&vsock.rx, 0, parts, 2);
-		vq_push(&vsock.rx, 0);
-		vq_kick(&vsock.rx);
-		EXPECT(vq_wait(&vsock.rx, TIMEOUT_REQUEST, &elem), "packet %u does not come", i);
-	}
-	EXPECT(elem.len == VSOCK_HEADER_BYTES + 256, "used length %u", elem.len);
-	memmove(buffer + first, buffer + 2048, 1024); /* together again */
-	h = (struct vsock_header *)buffer;
-	EXPECT(h->op == VSOCK_RW && h->len == 256, "op %u, len %u", h->op, h->len);
-	for (unsigned i = 0; i < 256; i++)
-		EXPECT(buffer[VSOCK_HEADER_BYTES + i] == vsock_pattern(i), "byte %u differs", i);
-	return NULL;
-}
-
-static const char *late_buffers_case(uint64_t argument)
-{
-	struct vconn c;
-
-	(void)argument;
-	EXPECT_OK(start_with(ALL_FEATURES, 0, RX_BYTES));
-	vconn_make(&c, &vsock, PEER_TALK_FIRST);
-	EXPECT(vconn_send(&c, VSOCK_REQUEST, 0, 0), "REQUEST is not taken");
-	time_sleep(QUIET_MS);
-	vsock.n_rx = 2;
-	for (unsigned i = 0; i < 2; i++) {
-		vsock.rx_data[i] = memory_alloc(RX_BYTES, 64);
-		vsock_recycle(&vsock, i);
-	}
-	vq_kick(&vsock.rx);
-	EXPECT(vconn_expect(&c, VSOCK_RESPONSE), "no RESPONSE");
-	EXPECT(vconn_read_to(&c, 256), "%u bytes", c.rx_cnt);
-	return NULL;
 }
 
 static const char *device_reset_case(uint64_t argument)
@@ -754,14 +579,12 @@ static const char *device_reset_case(uint64_t argument)
 	EXPECT_OK(asked(&ctl, &c, "connect 5000\n"));
 	EXPECT(vconn_send(&c, VSOCK_RESPONSE, 0, 0), "RESPONSE is not taken");
 	EXPECT(vdev_reset(dev), "no reset");
-	EXPECT_OK(start());
+	EXPECT_OK(vsock_test_start());
 	EXPECT(vconn_send(&c, VSOCK_RW, 0, 4), "RW is not taken");
 	EXPECT(vconn_expect(&c, VSOCK_RST), "a connection survived the reset of the device");
-	EXPECT_OK(connects(&c, PEER_ECHO));
+	EXPECT_OK(vsock_test_connects(&c, PEER_ECHO));
 	return echo_of(&c, 1000);
 }
-
-#define CASE(run, argument, ...) tap_case(run, argument, __VA_ARGS__)
 
 static void run_connections(void)
 {
@@ -822,23 +645,6 @@ static void run_host(void)
 	CASE(silent_clients_case, 100, "100 clients that never say CONNECT time out");
 }
 
-static void run_streams(void)
-{
-	static const uint32_t pieces[] = { 1, 3, 43, 44, 45, 244 };
-	static const uint32_t firsts[] = { 1, 43, 44, 45, 100 };
-
-	CASE(small_pieces_case, 0, "3000 bytes one by one");
-	CASE(send_fds_case, 0, "file descriptors from the host are dropped");
-	CASE(batch_case, 0, "200 packets with two kicks");
-	CASE(batch_case, 1, "200 packets of two connections in turn");
-	for (unsigned i = 0; i < ARRAY_LEN(pieces); i++)
-		CASE(pieces_case, pieces[i], "a packet in pieces of %u bytes", pieces[i]);
-	for (unsigned i = 0; i < ARRAY_LEN(firsts); i++)
-		CASE(split_buffer_case, firsts[i], "receive buffers cut after %u bytes",
-		     firsts[i]);
-	CASE(late_buffers_case, 0, "receive buffers come late");
-}
-
 void vsock_run(void)
 {
 	discover();
@@ -850,6 +656,6 @@ void vsock_run(void)
 	run_connections();
 	run_flow();
 	run_host();
-	run_streams();
+	vsock_test_streams();
 	tap_done();
 }

@@ -206,6 +206,7 @@ static bool hostile_prepare(void)
 		if (victim.ram_end > (uint64_t)guards)
 			break;
 	}
+	victim.blk.dev = victim_dev; /* for cases that come before its first start */
 	victim.capacity = blk_capacity(victim_dev);
 	return hostile_seed() && blk_start(&other, second, 0, 16) &&
 	       blk_request(&other, BLK_IN, 0, other_before, SECTOR) == BLK_S_OK;

@@ -310,8 +310,13 @@ static const char *queues_share_rings(uint64_t unused)
 
 void hostile_setup(void)
 {
-	for (unsigned i = 0; i < ARRAY_LEN(setup_cases); i++)
+	for (unsigned i = 0; i < ARRAY_LEN(setup_cases); i++) {
+		/* virtio-pci's register has 16 bits: a larger number with some of them is another. */
+		if (victim.blk.dev->is_pci && setup_cases[i].size > 0xffff &&
+		    (setup_cases[i].size & 0xffff) == 16)
+			continue;
 		hostile_case(setup_run, i, setup_cases[i].rule, "setup, %s", setup_cases[i].name);
+	}
 	hostile_case(setup_too_large, 0, "4.2.2.2, row 3", "setup, twice the maximum size");
 	hostile_case(setup_corrected, 0, "4.2.2.2", "setup, a bad queue is corrected");
 	hostile_case(setup_before_features_ok, 0, "3.1.1, row 3", "setup, before FEATURES_OK");

@@ -103,9 +103,12 @@ void evil_sandbox(struct evil *e)
 
 static void signal_driver(struct evil *e)
 {
+	struct pollfd room = { .fd = e->call_fd, .events = POLLOUT };
 	uint64_t one = 1;
 
 	device_page_raise(e->page, DEVICE_INTERRUPT_QUEUE);
+	if (poll(&room, 1, 0) == 0)
+		return; /* call-full has made it blocking */
 	if (write(e->call_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		evil_die("call");
 }

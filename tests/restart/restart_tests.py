@@ -34,12 +34,15 @@ def programs(folder, blk):
 
 
 @contextlib.contextmanager
-def verifying(options="depth=32", disk="", path=None, blk=None, restart="max=1000,backoff=0ms"):
-    """A VM under load; its disk."""
+def verifying(options="depth=32", disk="", path=None, blk=None, restart="max=1000,backoff=0ms",
+              more_disks=0):
+    """A VM under load on its first disk."""
     with scratch() as folder:
         path = path or make_disk(folder, size=DISK)
         program = programs(folder, f"tests/restart/bulkhead-blk-{blk}") if blk else None
-        with VM("--disk", f"path={path}{disk}", "--restart", restart + ",window=600s",
+        disks = [a for i in range(more_disks)
+                 for a in ("--disk", "path=" + make_disk(folder, f"more-{i}.img"))]
+        with VM("--disk", f"path={path}{disk}", *disks, "--restart", restart + ",window=600s",
                 cmdline="probe=verify " + options, stdin=True, program=program) as vm:
             vm.wait_for("verify: begin")
             yield vm

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -156,16 +157,21 @@ def test_planned_replacement():
         expect_clean(vm)
 
 
+def hanging_program(folder):
+    path = os.path.join(folder, "hang")
+    subprocess.run(["cc", "-static", "-o", path, "-x", "c", "-"], text=True, check=True,
+                   input="#include <unistd.h>\nint main(void) { for (;;) pause(); }\n")
+    return path
+
+
 def test_replacement_that_fails_leaves_the_old_one():
     with verifying() as vm, scratch() as folder:
         os.chmod(folder, 0o755)
-        hang = os.path.join(folder, "hang")
+        hang = hanging_program(folder)
         text = os.path.join(folder, "text")
         with open(text, "w") as file:
             file.write("not a program\n")
         os.chmod(text, 0o755)
-        subprocess.run(["cc", "-static", "-o", hang, "-x", "c", "-"], text=True, check=True,
-                       input="#include <unistd.h>\nint main(void) { for (;;) pause(); }\n")
         pid = serving(vm)["pid"]
         for program, reason in (("/bin/true", "exit 0"), ("/bin/false", "exit 1"),
                                 (text, "exit 127"), (hang, "in time"),
@@ -208,6 +214,49 @@ def test_stopped_for_a_debugger():
         expect(ctl(vm, "resume-device", "blk0")[0] == 0, "resume-device")
         expect(serving(vm)["pid"] == int(pid), "another process serves")
         expect_refused(vm, "not stopped", "resume-device", "blk0")
+        expect_clean(vm)
+
+
+def test_breakpoint_in_a_sandboxed_process():
+    """What README shows: the guest waits at the breakpoint, longer than the heartbeat."""
+    if not shutil.which("gdb"):
+        raise harness.Skip("there is no gdb")
+    program = os.path.join(harness.BUILD, "bulkhead-blk")
+    with verifying(restart="max=1000,heartbeat=1s") as vm:
+        status, pid, errors = ctl(vm, "restart", "blk0", "--stopped")
+        expect(status == 0, errors)
+        resume = f"{harness.BULKHEADCTL} --name {vm.name} resume-device blk0"
+        gdb = ["gdb", "-nx", "-batch", program, "-p", pid]
+        for command in ("break blk_kick", f"shell {resume}", "continue", "backtrace",
+                        "shell sleep 3", "detach"):
+            gdb += ["-ex", command]
+        # A breakpoint that is not met would let gdb wait for ever.
+        done = subprocess.run(["timeout", "-k", "1", "60", *gdb], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        words = " | ".join(done.stdout.splitlines()[-12:])
+        expect("Breakpoint 1, blk_kick" in done.stdout, words)
+        expect("device_main" in done.stdout, words)
+        row = serving(vm)
+        expect(row["pid"] == int(pid) and row["restarts"] == 1, str(row))
+        expect_clean(vm)
+
+
+def test_two_devices_are_not_replaced_at_a_time():
+    with verifying(more_disks=1) as vm, scratch() as folder:
+        os.chmod(folder, 0o755)
+        hang = hanging_program(folder)
+        first = subprocess.Popen([harness.BULKHEADCTL, "--name", vm.name, "restart", "blk0",
+                                  "--binary", hang], stderr=subprocess.PIPE, text=True)
+        try:
+            wait_until(lambda: any(r["state"] == "successor" for r in vm.ps()), "a successor")
+            expect_refused(vm, "blk1: another device is being replaced", "restart", "blk1")
+            expect_refused(vm, "being restarted already", "restart", "blk0")
+            expect("in time" in first.communicate(timeout=harness.DEADLINE)[1], "another reason")
+        finally:
+            first.kill()
+            first.wait()
+        status, _, errors = ctl(vm, "restart", "blk1")
+        expect(status == 0, errors)
         expect_clean(vm)
 
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -22,7 +23,10 @@ Test(child, ends_have_words)
 	expect_words(CLD_KILLED, SIGKILL, -1, "SIGKILL");
 	expect_words(CLD_DUMPED, SIGSEGV, -1, "SIGSEGV");
 	expect_words(CLD_KILLED, SIGSYS, -1, "SIGSYS (seccomp: system call unknown)");
-	expect_words(CLD_KILLED, SIGSYS, 41, "SIGSYS (seccomp: system call 41)");
+	expect_words(CLD_KILLED, SIGSYS, SYS_socket, "SIGSYS (seccomp: socket)");
+	expect_words(CLD_KILLED, SIGSYS, SYS_read, "SIGSYS (seccomp: read)");
+	expect_words(CLD_KILLED, SIGSYS, 1023, "SIGSYS (seccomp: system call 1023)");
+	expect_words(CLD_KILLED, SIGSYS, INT_MAX, "SIGSYS (seccomp: system call 2147483647)");
 	expect_words(CLD_KILLED, 40, -1, "signal 40");
 }
 
@@ -92,4 +96,32 @@ Test(child, a_long_reason_is_cut)
 	cr_assert_eq(strlen(child.last_exit), sizeof(child.last_exit) - 1);
 	cr_assert_eq(strncmp(child.last_exit, "SIGKILL: xxx", 12), 0);
 	cr_assert_str_eq(child.last_exit + sizeof(child.last_exit) - 5, "x...");
+}
+
+Test(child, only_one_that_waits_for_a_cpu_is_starved)
+{
+	struct child child;
+
+	start(&child);
+	for (int i = 0; i < 5; i++) { /* it sleeps, or is just about to */
+		cr_assert(!child_is_starved(&child) || child.starved_at_ns != 0);
+		(void)usleep(10000);
+	}
+	cr_assert_not(child_is_starved(&child), "it sleeps");
+	cr_assert_eq(child_wait(&child, clock_now_ms() + 10000), 0);
+
+	/* One that spins has a CPU, and may be blamed, from the second look. */
+	child.pid = fork();
+	if (child.pid == 0) {
+		for (;;)
+			continue;
+	}
+	child.pidfd = (int)syscall(SYS_pidfd_open, child.pid, 0);
+	child.starved_at_ns = 0;
+	cr_assert(child_is_starved(&child), "nothing to compare with yet");
+	for (int i = 0; child_is_starved(&child); i++) {
+		cr_assert_lt(i, 1000, "it spins");
+		(void)usleep(10000);
+	}
+	cr_assert_eq(child_wait(&child, clock_now_ms() + 10000), 0);
 }

@@ -256,3 +256,61 @@ Test(successor, silence_fails_at_the_deadline)
 	assert_failed(link, "in time");
 	fake_close(f);
 }
+
+/* ---- is it alive? ---- */
+
+TestSuite(heartbeat, .fini = fake_end);
+
+#define BEATS 12
+
+Test(heartbeat, silence_is_asked_about_and_then_reported)
+{
+	struct device_link *link = fake_link(&up);
+	struct fake *f = fake_start(link, 1);
+
+	device_link_page(link)->header.heartbeat = 7;
+	for (int i = 0; i < BEATS / 2; i++)
+		cr_assert_not(device_link_heartbeat(link, BEATS, false));
+	fake_expect_none(f);
+	cr_assert_not(device_link_heartbeat(link, BEATS, false));
+	(void)fake_expect(f, MESSAGE_PING);
+	for (int i = 0; i < BEATS / 2 - 1; i++)
+		cr_assert_not(device_link_heartbeat(link, BEATS, false));
+	for (int i = 0; i < 3; i++)
+		cr_assert(device_link_heartbeat(link, BEATS, false), "again, until it lives");
+	fake_expect_none(f);
+	device_link_page(link)->header.heartbeat++;
+	cr_assert_not(device_link_heartbeat(link, BEATS, false));
+}
+
+Test(heartbeat, an_answer_is_a_sign_of_life)
+{
+	struct device_link *link = fake_link(&up);
+	struct fake *f = fake_start(link, 1);
+	struct message m;
+
+	for (int round = 0; round < 5; round++) {
+		for (int i = 0; i < BEATS / 2; i++)
+			cr_assert_not(device_link_heartbeat(link, BEATS, false));
+		m = fake_expect(f, MESSAGE_PING);
+		for (int i = 0; i < BEATS / 2 - 1; i++)
+			cr_assert_not(device_link_heartbeat(link, BEATS, false));
+		fake_reply(f, &m);
+		fake_settle(link);
+	}
+}
+
+Test(heartbeat, time_that_nobody_had_does_not_count)
+{
+	struct device_link *link = fake_link(&up);
+	struct fake *f = fake_start(link, 1);
+
+	for (int i = 0; i < 10 * BEATS; i++)
+		cr_assert_not(device_link_heartbeat(link, BEATS, true));
+	fake_expect_none(f);
+	for (int i = 0; i < BEATS - 1; i++)
+		cr_assert_not(device_link_heartbeat(link, BEATS, false));
+	for (int i = 0; i < 10 * BEATS; i++)
+		cr_assert_not(device_link_heartbeat(link, BEATS, true));
+	(void)fake_expect(f, MESSAGE_PING);
+}

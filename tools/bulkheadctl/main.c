@@ -218,7 +218,7 @@ static const char help[] =
 	"                     milliseconds. A new process that does not get ready leaves the old\n"
 	"                     one in place. --binary: run FILE instead of the installed program,\n"
 	"                     until the next restart by this command. --stopped: print the pid of\n"
-	"                     the new process and let it wait, e.g. for gdb -p PID\n"
+	"                     the new process and let it wait, e.g. for gdb PROGRAM -p PID\n"
 	"  resume-device DEV  let a process of restart --stopped go\n"
 	"  limit DEV KEY=VALUE...\n"
 	"                     change rate limits of a disk or NIC; keys as in --disk and --net:\n"

@@ -82,6 +82,7 @@ struct core {
 
 	struct event_base *base;
 	struct event *on_warden, *on_wake, *on_parked, *on_tick;
+	uint64_t ticked_ms; /* when the last tick came */
 	struct event *on_serial_in, *on_serial_out;
 
 	bool is_wanted_running; /* the warden's last word: RESUME or PAUSE */

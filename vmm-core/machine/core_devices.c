@@ -301,7 +301,7 @@ void core_devices_resume(struct core *core)
 }
 
 /* A debugger or a slow disk may be the reason: the warden can see that. */
-static void core_slot_watch(struct core_slot *slot)
+static void core_slot_watch(struct core_slot *slot, bool is_late)
 {
 	uint32_t heartbeat_ms = slot->core->config.restart.heartbeat_ms;
 	uint32_t ticks = (heartbeat_ms + CORE_TICK_MS - 1) / CORE_TICK_MS;
@@ -310,17 +310,18 @@ static void core_slot_watch(struct core_slot *slot)
 		if (slot->has_hung_up)
 			core_slot_condemn(slot, "closed its channel");
 		slot->has_hung_up = true;
-	} else if (heartbeat_ms > 0 && device_link_heartbeat(slot->link, ticks < 4 ? 4 : ticks)) {
+	} else if (heartbeat_ms > 0 &&
+		   device_link_heartbeat(slot->link, ticks < 4 ? 4 : ticks, is_late)) {
 		core_slot_send(slot, MESSAGE_STALLED, slot->told, LOG_LEVEL_ERROR,
 			       "shows no sign of life");
 	}
 }
 
-static void core_slot_tick(struct core_slot *slot)
+static void core_slot_tick(struct core_slot *slot, bool is_late)
 {
 	core_slot_forward_log(slot);
 	if (slot->core->state != CORE_STARTING)
-		core_slot_watch(slot);
+		core_slot_watch(slot, is_late);
 	if (slot->device && device_link_get_state(slot->link) == DEVICE_LINK_READY)
 		core_slot_tell(slot, virtio_device_is_active(slot->device) ?
 					     DEVICE_STATE_ACTIVE : DEVICE_STATE_READY);
@@ -328,8 +329,12 @@ static void core_slot_tick(struct core_slot *slot)
 
 void core_devices_tick(struct core *core)
 {
+	uint64_t now_ms = clock_now_ms();
+	bool is_late = now_ms - core->ticked_ms > 2 * CORE_TICK_MS;
+
+	core->ticked_ms = now_ms;
 	for (uint32_t i = 0; i < core->config.n_devices; i++)
-		core_slot_tick(&core->slots[i]);
+		core_slot_tick(&core->slots[i], is_late);
 }
 
 bool core_devices_are_dying(struct core *core)

@@ -175,13 +175,17 @@ int must_check device_link_adopt(struct device_link *link, struct device_link *n
 int must_check device_link_drain(struct device_link *link, bool on);
 
 /**
- * device_link_heartbeat() - look for a sign of life; call it at equal intervals, @n of them long
+ * device_link_heartbeat() - look for a sign of life; call it at equal intervals
+ * @n: so many calls without one are too many; 2 at least
+ * @is_late: the interval before this call was longer than meant: whatever held us up may have held
+ *	the process up too, so it does not count
  *
  * A process whose heartbeat word does not move is sent a PING once half of them have passed. Only
  * a READY one counts, and one that is being asked something has the deadline of that.
- * Return: true: no sign of life in @n calls; then the count begins again.
+ * Return: true: no sign of life in @n calls, nor an answer to the PING; again at each call until
+ *	there is one.
  */
-bool device_link_heartbeat(struct device_link *link, uint32_t n);
+bool device_link_heartbeat(struct device_link *link, uint32_t n, bool is_late);
 
 /**
  * device_link_fd() - borrow the fd to watch for input; the same one for the link's whole life

@@ -170,7 +170,7 @@ int device_link_drain(struct device_link *link, bool on)
 
 /* --- is it alive? --- */
 
-bool device_link_heartbeat(struct device_link *link, uint32_t n)
+bool device_link_heartbeat(struct device_link *link, uint32_t n, bool is_late)
 {
 	bool is_silent = false;
 	uint64_t beat;
@@ -180,13 +180,16 @@ bool device_link_heartbeat(struct device_link *link, uint32_t n)
 		link->n_silent = 0;
 	} else {
 		beat = __atomic_load_n(&link->page->header.heartbeat, __ATOMIC_RELAXED);
-		link->n_silent = beat == link->last_heartbeat ? link->n_silent + 1 : 0;
-		link->last_heartbeat = beat;
-		is_silent = link->n_silent >= n;
-		if (is_silent)
+		if (beat != link->last_heartbeat)
 			link->n_silent = 0;
-		else if (link->n_silent > n / 2 && link->ping_seq == 0)
+		else if (!is_late && link->n_silent < n)
+			link->n_silent++;
+		link->last_heartbeat = beat;
+		is_silent = link->n_silent >= n && link->ping_seq != 0;
+		if (link->n_silent >= n / 2 && link->ping_seq == 0) {
+			link->n_silent = n / 2; /* it has the other half from now on */
 			link_ping(link);
+		}
 	}
 	(void)pthread_mutex_unlock(&link->lock);
 	return is_silent;

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "ipc/clock.h"
+#include "sandbox/syscall_names.h"
 
 #define CHILD_KMSG_RECORDS 4096 /* bound on the search for an audit record */
 
@@ -43,7 +44,10 @@ void child_describe_exit(int code, int status, int syscall, char *ret, size_t si
 		return;
 	}
 	if (status == SIGSYS) {
-		if (syscall >= 0)
+		if (syscall >= 0 && (size_t)syscall < ARRAY_LEN(syscall_names) &&
+		    syscall_names[syscall] != NULL)
+			(void)snprintf(ret, size, "SIGSYS (seccomp: %s)", syscall_names[syscall]);
+		else if (syscall >= 0)
 			(void)snprintf(ret, size, "SIGSYS (seccomp: system call %d)", syscall);
 		else
 			(void)snprintf(ret, size, "SIGSYS (seccomp: system call unknown)");
@@ -139,6 +143,7 @@ void child_succeed(struct child *child, struct child *next)
 	child->state = next->state;
 	child->restarts++;
 	child->condemned[0] = '\0';
+	child->starved_at_ns = 0;
 	next->pid = 0;
 	next->pidfd = -1;
 	next->event = NULL;
@@ -178,6 +183,30 @@ bool child_is_in_kernel(const struct child *child)
 	char state[32];
 
 	return child_status(child, "\nState:\t", state, sizeof(state)) && state[0] == 'D';
+}
+
+/* How long it has run, in ns, at least 1; 0: the kernel does not say. */
+static uint64_t child_cpu_ns(const struct child *child)
+{
+	char path[64], text[128] = "";
+	cleanup_fd int fd = -1;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)child->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return 0;
+	return strtoull(text, NULL, 10) + 1;
+}
+
+bool child_is_starved(struct child *child)
+{
+	uint64_t last_ns = child->starved_at_ns;
+	char state[32];
+
+	if (!child_status(child, "\nState:\t", state, sizeof(state)) || state[0] != 'R')
+		return false;
+	child->starved_at_ns = child_cpu_ns(child);
+	return child->starved_at_ns != 0 && (last_ns == 0 || last_ns == child->starved_at_ns);
 }
 
 int child_wait(struct child *child, uint64_t deadline_ms)

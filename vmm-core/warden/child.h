@@ -30,6 +30,7 @@ struct child {
 	char last_exit[CHILD_LAST_EXIT_MAX]; /* "" until it ended once */
 	uint64_t last_stall_us; /* how long its guest waited for the present process; 0: never */
 	uint64_t last_stall_at; /* and when, seconds since 1970 */
+	uint64_t starved_at_ns; /* its CPU time when it was last found waiting for a CPU; 0: never */
 	struct log_limit log_limit; /* of its records on our stderr */
 };
 
@@ -61,11 +62,18 @@ bool child_is_traced(const struct child *child);
 /** child_is_in_kernel() - does it wait uninterruptibly, so that killing it would not help? */
 bool child_is_in_kernel(const struct child *child);
 
+/**
+ * child_is_starved() - does it wait for a CPU, and has it had none since the last question?
+ *
+ * The first time that it is found waiting, there is nothing to compare with: true.
+ */
+bool child_is_starved(struct child *child);
+
 /** child_wait() - kill and collect, until @deadline_ms; Return: 0; -ETIMEDOUT */
 int must_check child_wait(struct child *child, uint64_t deadline_ms);
 
 /**
- * child_describe_exit() - words for an end: "exit 1", "SIGSEGV", "SIGSYS (seccomp: syscall 41)"
+ * child_describe_exit() - words for an end: "exit 1", "SIGSEGV", "SIGSYS (seccomp: socket)"
  * @code: si_code of waitid(), CLD_*; @status: si_status
  * @syscall: number from the audit record, -1 when unknown
  */

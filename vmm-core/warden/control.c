@@ -274,6 +274,7 @@ static void client_restart(struct control_client *c, const struct message_contro
 {
 	const struct timeval wait = { .tv_sec = CONTROL_RESTART_DEADLINE_MS / 1000 };
 	int slot = control_find_device(c->control->vm, request->device);
+	char text[MESSAGE_TEXT_MAX];
 	const char *why;
 	int r;
 
@@ -284,8 +285,12 @@ static void client_restart(struct control_client *c, const struct message_contro
 	}
 	c->restarts = &c->control->vm->devices[slot];
 	r = vm_device_replace(c->restarts, program_fd, request->is_stopped, &why);
-	if (r < 0)
-		control_on_restart(c->control, c->restarts, -r, why != NULL ? why : strerror(-r));
+	if (r < 0) { /* only ours: another client may be waiting for the same device */
+		c->restarts = NULL;
+		(void)snprintf(text, sizeof(text), "%.*s: %s", VM_ID_MAX, request->device,
+			       why != NULL ? why : strerror(-r));
+		client_finish(c, -r, text);
+	}
 }
 
 static void client_resume_device(struct control_client *c, const char *device)

@@ -139,6 +139,16 @@ void vm_next_take_over(struct vm_device *d)
 		control_on_restart(d->vm->control, d, 0, "");
 }
 
+/* The core has room for one process that is made ready. Return: is it taken? */
+static bool vm_is_replacing(const struct vm *vm)
+{
+	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
+		if (vm->devices[i].next_state > VM_NEXT_STANDBY)
+			return true;
+	}
+	return false;
+}
+
 int vm_device_replace(struct vm_device *d, int program_fd, bool is_held, const char **ret_why)
 {
 	const struct message_child flags = { .is_held = is_held };
@@ -151,6 +161,10 @@ int vm_device_replace(struct vm_device *d, int program_fd, bool is_held, const c
 		*ret_why = d->process.state == DEVICE_STATE_HELD ?
 				   "it waits for resume-device" :
 				   "it is being restarted already";
+		return -EBUSY;
+	}
+	if (d->state == VM_DEVICE_UP && vm_is_replacing(d->vm)) {
+		*ret_why = "another device is being replaced, and only one can be at a time";
 		return -EBUSY;
 	}
 	(void)event_del(d->timer);

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "ipc/clock.h"
+#include "ipc/resident.h"
 #include "vmm-core/warden/control.h"
 
 #define VM_NEXT_REAP_MS 1000u
@@ -273,8 +274,10 @@ int vm_device_start_again(struct vm_device *d, int program_fd, bool is_held)
 
 void vm_device_stalled(struct vm_device *d, const char *reason)
 {
-	if (child_is_traced(&d->process) || child_is_in_kernel(&d->process))
-		return; /* the core will say it again */
+	/* The core says it again, at each of its ticks. */
+	if (child_is_traced(&d->process) || child_is_in_kernel(&d->process) ||
+	    child_is_starved(&d->process))
+		return;
 	vm_device_condemn(&d->process, reason);
 }
 
@@ -293,6 +296,7 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
 		if (r < 0)
 			vm_note(d->vm, LOG_LEVEL_WARNING, d->process.name, "no standby: %s",
 				strerror(-r));
+		resident_trim(); /* that was the last of a start, or of a restart */
 	}
 }
 
