@@ -69,10 +69,21 @@ def boot(series, kernel, cpus, transport="pci"):
             expect(image.read(4096) == b"\x55" * 4096, "the read-only disk changed")
 
 
+def only_long(test):
+    """What differs little from its neighbours, and takes a minute in the lab."""
+    def run():
+        if not LONG:
+            raise Skip("only with --long")
+        test()
+    return run
+
+
+@only_long
 def test_boot_6_1_bzimage_1_vcpu():
     boot("6.1", "BZIMAGE", 1)
 
 
+@only_long
 def test_boot_6_1_pvh_2_vcpus():
     boot("6.1", "VMLINUX", 2)
 
@@ -89,10 +100,12 @@ def test_boot_6_12_bzimage_1_vcpu():
     boot("6.12+", "BZIMAGE", 1)
 
 
+@only_long
 def test_boot_6_12_bzimage_2_vcpus():
     boot("6.12+", "BZIMAGE", 2)
 
 
+@only_long
 def test_boot_6_12_pvh_1_vcpu():
     boot("6.12+", "VMLINUX", 1)
 
@@ -101,6 +114,7 @@ def test_boot_6_12_pvh_2_vcpus():
     boot("6.12+", "VMLINUX", 2)
 
 
+@only_long
 def test_boot_6_1_mmio():
     boot("6.1", "BZIMAGE", 2, "mmio")
 
@@ -130,7 +144,7 @@ def reboot(transport):
     with scratch() as folder:
         disks = [f"path={make_disk(folder, name)}" for name in "abcd"]
         with linux("reboot", "--transport", transport, "--disk", *disks) as vm:
-            expect(vm.wait_exit(180) == 0, f"{vm.output[-800:]!r} {vm.stderr()}")
+            expect(vm.wait_exit(280) == 0, f"{vm.output[-800:]!r} {vm.stderr()}")
             for n in (1, 2, 3):
                 expect(f"guest: boot {n}".encode() in vm.output, f"{vm.output[-800:]!r}")
 

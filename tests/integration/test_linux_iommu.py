@@ -2,7 +2,7 @@
 """A Debian guest with every device behind the IOMMU, unmapping whatever it does not use."""
 
 from harness import expect, make_disk, scratch
-from test_linux import line_of, linux, tools_disk
+from test_linux import line_of, linux, only_long, tools_disk
 
 LINUX = True
 
@@ -36,5 +36,6 @@ def test_every_device_behind_the_iommu_strict():
     behind(1)
 
 
+@only_long
 def test_every_device_behind_the_iommu_lazy():
     behind(0)

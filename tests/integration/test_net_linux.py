@@ -13,7 +13,7 @@ import sys
 import threading
 
 from harness import expect, scratch
-from test_linux import line_of, linux
+from test_linux import line_of, linux, only_long
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../net"))
 import peer  # noqa: E402
@@ -103,6 +103,7 @@ def test_user_mode():
     user_mode("pci")
 
 
+@only_long
 def test_user_mode_mmio():
     user_mode("mmio")
 
