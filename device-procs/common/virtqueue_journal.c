@@ -42,7 +42,6 @@
  */
 #include "device-procs/common/virtqueue_journal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 struct fetch {
@@ -206,21 +205,18 @@ void journal_begin(struct virtqueue *vq, uint32_t size)
 int journal_recover(struct virtqueue *vq)
 {
 	uint32_t size = __atomic_load_n(&vq->page->size, __ATOMIC_ACQUIRE);
-	struct journal *j;
+	static struct journal journal; /* one thread; too large for its stack */
+	struct journal *j = &journal;
 	int r = VIRTQUEUE_BAD_JOURNAL;
 
 	if (size == 0) {
 		journal_begin(vq, vq->size); /* died before it had enabled this queue */
 		return 0;
 	}
-	j = malloc(sizeof(*j));
-	if (j == NULL)
-		return VIRTQUEUE_BAD_JOURNAL;
 	if (size == vq->size && journal_read(vq->page, size, j) && journal_check(j)) {
 		journal_finish(vq, j);
 		journal_list(vq, j);
 		r = 0;
 	}
-	free(j);
 	return r;
 }

@@ -102,6 +102,8 @@ static void completions_are_counted(unsigned n)
 	}
 	cr_assert_eq(r, 0);
 	fence_close(&fence);
+	event_base_free(base);
+	(void)close(fd);
 }
 
 Test(fence, completions_that_nobody_took_are_counted)
