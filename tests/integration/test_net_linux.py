@@ -108,6 +108,7 @@ def test_user_mode_mmio():
     user_mode("mmio")
 
 
+@only_long
 def test_tap():
     """4 queue pairs, 4 vCPUs, an MTU of 9000; 8 MiB by TCP, their checksum compared."""
     content = os.urandom(8 * MIB)
