@@ -44,6 +44,7 @@ class Vmm:
     name = ""
     is_host = False  # a ceiling: no VM
     needs_helper = False
+    null_words = ""  # what the guest is told besides in the null rows
 
     def __init__(self, program):
         self.program = program
@@ -83,6 +84,7 @@ class Bulkhead(Vmm):
 
 class CloudHypervisor(Vmm):
     name = "cloud-hypervisor"
+    null_words = " no_event_idx"  # with it, kicks are lost for requests that it answers at once
 
     def command(self, guest, folder):
         argv = [self.program, "--kernel", guest.probe, "--cmdline", guest.cmdline,
