@@ -21,8 +21,8 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-/* A pread of this size is cheap to repeat after a signal and below the kernel's 2 GiB limit. */
-#define READ_CHUNK (64u << 20)
+/* Pages that were zeroed should still be in the cache when they are read into. */
+#define READ_CHUNK (1u << 20)
 
 static_assert(sizeof(gpa_t) == 8, "an address is a number and no more");
 static_assert(sizeof(size_t) == 8, "regions are larger than 4 GiB");
@@ -243,6 +243,22 @@ int guest_memory_write(const struct guest_memory *gm, gpa_t at, const void *src,
 	return 0;
 }
 
+/* From @host on, which resolve() returned for @n bytes: pages of regions and mappings are whole. */
+static void populate(uint8_t *host, uint64_t n)
+{
+	uint64_t into_page = (uintptr_t)host % GUEST_PAGE_SIZE;
+
+	(void)madvise(host - into_page, n + into_page, MADV_POPULATE_WRITE);
+}
+
+void guest_memory_populate(const struct guest_memory *gm, gpa_t at, uint64_t n)
+{
+	uint8_t *host = resolve(gm, at, n);
+
+	if (host != NULL)
+		populate(host, n);
+}
+
 int guest_memory_read_file(const struct guest_memory *gm, gpa_t at, int fd, uint64_t file_offset,
 			   uint64_t n)
 {
@@ -254,8 +270,10 @@ int guest_memory_read_file(const struct guest_memory *gm, gpa_t at, int fd, uint
 		return -EINVAL; /* what pread says to such an offset */
 	while (n > 0) {
 		size_t chunk = n < READ_CHUNK ? (size_t)n : READ_CHUNK;
-		ssize_t got = pread(fd, host, chunk, (off_t)file_offset);
+		ssize_t got;
 
+		populate(host, chunk);
+		got = pread(fd, host, chunk, (off_t)file_offset);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)

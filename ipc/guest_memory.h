@@ -126,6 +126,14 @@ int must_check guest_memory_write(const struct guest_memory *gm, gpa_t at, const
 int must_check guest_memory_read_file(const struct guest_memory *gm, gpa_t at, int fd,
 				      uint64_t file_offset, uint64_t n);
 
+/**
+ * guest_memory_populate() - have pages for [@at, @at + @n), which is about to be used whole
+ *
+ * A hint: one call costs a fraction of a fault for every page. Nothing happens for a range that
+ * does not lie in one region, and pages that are not to be had now are left to their first use.
+ */
+void guest_memory_populate(const struct guest_memory *gm, gpa_t at, uint64_t n);
+
 /** span_len() - bytes in the span */
 static inline uint32_t span_len(const struct span *s)
 {

@@ -23,7 +23,6 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
-#include "ipc/resident.h"
 #include "sandbox/kernel_compat.h"
 #include "sandbox/sandbox_steps.h"
 
@@ -105,13 +104,14 @@ static int step_capabilities(const struct sandbox_profile *profile,
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
-	unsigned long cap;
+	unsigned long cap = 0;
 
 	(void)profile;
 	(void)params;
-	for (cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
-			return -errno;
+	while (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0)
+		cap++;
+	if (errno != EINVAL) /* the first that the kernel does not know */
+		return -errno;
 	if (prctl(PR_SET_SECUREBITS, SECUREBITS_ALL, 0, 0, 0) < 0)
 		return -errno;
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
@@ -234,7 +234,6 @@ int sandbox_seal(const struct sandbox_profile *profile, const struct sandbox_par
 	if (dup2(STDIN_FILENO, STDERR_FILENO) < 0)
 		return -errno;
 #endif
-	resident_trim();
 	r = limit(RLIMIT_NPROC, profile->max_threads_sealed);
 	if (r < 0)
 		return (int)r;

@@ -273,6 +273,7 @@ static int seal(struct device *dev, struct start_failure *f)
 		r = dev->ops->start(dev->state, dev, dev->base);
 	if (r < 0)
 		return failed(f, r, "start: %s", strerror(-r));
+	resident_trim();
 	dev->sandbox.max_fds = fd_limit(dev);
 	r = sandbox_seal(dev->ops->profile, &dev->sandbox);
 	return r < 0 ? failed(f, r, "sandbox: seccomp: %s", strerror(-r)) : 0;

@@ -185,7 +185,8 @@ class Blk(Row):
     def _start(self, vmm):
         cmdline = (f"probe=bench op={self.op} depth={self.depth} block={self.block} "
                    f"seconds={self.options.seconds} span={self.options.disk_mib} "
-                   f"tsc_khz={tsc_khz()}" + (" mapped" if self.iommu else ""))
+                   f"tsc_khz={tsc_khz()}" + (" mapped" if self.iommu else "")
+                   + (vmm.null_words if self.op == "null" else ""))
         guest = Guest(self.options.probe, cmdline, self.options.disk, self.direct,
                       iommu=self.iommu)
         with Run(vmm, guest) as run:

@@ -6,8 +6,8 @@
  * Polled, interrupts suppressed, EVENT_IDX when offered; a kick only when the device asks for one.
  * What completed in one look at the used ring goes out again as one batch. op=null asks for the
  * serial number, which needs no disk. The requests that are in flight when the time is over are
- * waited for, but not counted. With the word "mapped" the disk is behind an IOMMU in which all that
- * is used here is mapped, once, to itself.
+ * waited for, but not counted. With the word "no_event_idx" that feature is left out. With the word
+ * "mapped" the disk is behind an IOMMU in which all that is used here is mapped, once, to itself.
  *
  * With `gaps` it does not end by itself: for each `g` on COM1 it prints the longest time between two
  * looks at the used ring that found something since the last `g`; `q` ends it.
@@ -233,9 +233,12 @@ static void run_gaps(struct bench *b, uint64_t khz)
 static bool setup(struct bench *b, struct vdev *dev)
 {
 	uint64_t sectors = blk_capacity(dev), span = boot_option_number("span", 64) * MIB;
+	uint64_t wanted = FEATURE_EVENT_IDX | FEATURE_INDIRECT | BLK_F_FLUSH;
 	bool is_indirect;
 
-	if (!blk_start(&b->blk, dev, FEATURE_EVENT_IDX | FEATURE_INDIRECT | BLK_F_FLUSH, 256))
+	if (boot_option("no_event_idx", NULL, 0))
+		wanted &= ~FEATURE_EVENT_IDX;
+	if (!blk_start(&b->blk, dev, wanted, 256))
 		return false;
 	if (span > sectors * 512)
 		span = sectors * 512;

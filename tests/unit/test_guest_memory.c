@@ -310,11 +310,11 @@ Test(guest_memory, punch_forgets_everything)
 	cr_assert_eq(got, 0);
 }
 
-static uint64_t allocated(const struct guest_memory *m)
+static uint64_t allocated(const struct guest_memory *m, uint32_t region)
 {
 	struct stat st;
 
-	cr_assert_eq(fstat(guest_memory_fd(m, 0), &st), 0);
+	cr_assert_eq(fstat(guest_memory_fd(m, region), &st), 0);
 	return (uint64_t)st.st_blocks * 512;
 }
 
@@ -322,15 +322,27 @@ Test(guest_memory, prefaulted_memory_is_there_before_and_after_a_punch)
 {
 	struct guest_memory *m = NULL;
 
-	cr_assert_eq(allocated(gm), 0);
+	cr_assert_eq(allocated(gm, 0), 0);
 	cr_assert_eq(guest_memory_create(regions, 1, false, true, &m), 0);
-	cr_assert_eq(allocated(m), 0x10000);
+	cr_assert_eq(allocated(m, 0), 0x10000);
 	cr_assert_eq(guest_memory_punch(m), 0);
-	cr_assert_eq(allocated(m), 0x10000);
+	cr_assert_eq(allocated(m, 0), 0x10000);
 	guest_memory_free(m);
 }
 
 /* Hosts without a huge page pool refuse at once, and not by a SIGBUS later. */
+Test(guest_memory, populated_are_the_pages_of_the_range_and_no_others)
+{
+	guest_memory_populate(gm, gpa(0x1fff), 2);
+	cr_expect_eq(allocated(gm, 0), 0x2000);
+	guest_memory_populate(gm, gpa(0x24000), 0x4000);
+	cr_expect_eq(allocated(gm, 2), 0x4000);
+	guest_memory_populate(gm, gpa(0xf000), 0x2000);
+	guest_memory_populate(gm, gpa(HIGH), UINT64_MAX);
+	guest_memory_populate(gm, gpa(HIGH), 0);
+	cr_expect_eq(allocated(gm, 0) + allocated(gm, 1) + allocated(gm, 3), 0x2000);
+}
+
 Test(guest_memory, hugepages_are_reserved_or_refused)
 {
 	static const struct guest_region huge = { 0, UINT64_C(4) << 20 };
@@ -346,7 +358,7 @@ Test(guest_memory, hugepages_are_reserved_or_refused)
 	}
 	cr_assert_eq(guest_memory_write(m, gpa(huge.size - 4), "data", 4), 0);
 	cr_assert_eq(guest_memory_punch(m), 0);
-	cr_assert_eq(allocated(m), huge.size);
+	cr_assert_eq(allocated(m, 0), huge.size);
 	cr_assert_eq(guest_memory_read(m, gpa(huge.size - 4), &got, 4), 0);
 	cr_assert_eq(got, 0);
 	guest_memory_free(m);

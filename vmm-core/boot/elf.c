@@ -10,6 +10,8 @@
 
 #define NOTE_NAME_XEN "Xen" /* with its NUL: four bytes */
 #define NOTE_TYPE_PHYS32_ENTRY 18u /* XEN_ELFNOTE_PHYS32_ENTRY */
+/* Every kernel begins with clearing .bss; how much of a large one it will use, nobody knows. */
+#define BSS_SOON (2ull << 20)
 
 struct elf_file {
 	const struct boot_input *in;
@@ -241,6 +243,7 @@ static int elf_load_segments(const struct elf_file *elf, const struct guest_memo
 	for (uint32_t i = 0; i < elf->n_headers; i++) {
 		const Elf64_Phdr *ph = &elf->headers[i];
 		uint64_t end = ph->p_paddr + ph->p_memsz; /* inside RAM: does not wrap */
+		uint64_t bss = ph->p_memsz - ph->p_filesz;
 		int r;
 
 		if (ph->p_type != PT_LOAD || ph->p_memsz == 0)
@@ -249,6 +252,8 @@ static int elf_load_segments(const struct elf_file *elf, const struct guest_memo
 				    gpa(ph->p_paddr), elf->error);
 		if (r < 0)
 			return r;
+		guest_memory_populate(gm, gpa(ph->p_paddr + ph->p_filesz),
+				      bss < BSS_SOON ? bss : BSS_SOON);
 		if (ph->p_paddr < LAYOUT_HIGH_RAM_START && end > image->low_end)
 			image->low_end = end;
 	}

@@ -20,6 +20,7 @@
 #include <sys/eventfd.h>
 
 #include "ipc/clock.h"
+#include "ipc/resident.h"
 #include "vmm-core/machine/i8042.h"
 #include "vmm-core/machine/layout.h"
 
@@ -134,6 +135,9 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
 	core_devices_tick(core);
 	if (core->state != CORE_RUNNING)
 		return;
+	if (!core->is_trimmed)
+		resident_trim();
+	core->is_trimmed = true;
 	core_tell_times(core);
 	if (core->is_input_polled && core->serial_in_fd >= 0)
 		core_read_serial(core);

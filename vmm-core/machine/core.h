@@ -91,6 +91,7 @@ struct core {
 	uint32_t pause_seq; /* the PAUSE that waits for its answer, 0: none */
 	uint64_t exec_time_ns; /* when the warden started, for the times in the log */
 	bool told_first_run, told_first_byte;
+	bool is_trimmed; /* what only the start needed is given back */
 	bool is_input_polled; /* serial_in_fd is a file: the tick reads it */
 };
 

@@ -11,7 +11,7 @@
 #include "ipc/clock.h"
 #include "vmm-core/machine/core.h"
 
-#define CORE_START_DEADLINE_MS 5000u
+#define CORE_START_DEADLINE_MS 90000u /* the warden may have to wait for the lock of every image */
 #define CORE_SEND_DEADLINE_MS 1000u
 #define CORE_RECEIVE_BUDGET 32u /* messages per turn of the loop */
 

@@ -70,6 +70,10 @@ const struct seccomp_rule seccomp_rules[] = {
 	{ .nr = SCMP_SYS(newfstatat), .why = "boot_input.c: fstat() in some C libraries",
 	  .test = SECCOMP_ARG_EQ, .arg = 3, .value = AT_EMPTY_PATH },
 	{ .nr = SCMP_SYS(fallocate), .why = "guest_memory.c: empty guest RAM at a reset" },
+	{ .nr = SCMP_SYS(madvise), .why = "guest_memory.c: pages for what is loaded then",
+	  .test = SECCOMP_ARG_EQ, .arg = 2, .value = MADV_POPULATE_WRITE },
+	{ .nr = SCMP_SYS(madvise), .why = "resident.c: what only the start used is given back",
+	  .test = SECCOMP_ARG_EQ, .arg = 2, .value = MADV_DONTNEED },
 
 	{ .nr = SCMP_SYS(brk), .why = "malloc" },
 	{ .nr = SCMP_SYS(mmap), .why = "malloc", .test = SECCOMP_ARG_MASKED_ZERO, .arg = 2,

@@ -27,8 +27,9 @@
  * vCPUs; per device an epoll, an alarm, a channel, a page, a call fd, and two for every queue; the
  * rest: memory, KVM, our own few, and descriptors on their way.
  */
-#define MAX_FDS                                                                                   \
-	(VM_CPUS_MAX + VM_DEVICES_MAX * (5u + 2u * DEVICE_QUEUES_MAX) + CORE_IOMMU_FDS + 64u)
+#define FDS(n_cpus, n_devices)                                                                    \
+	((n_cpus) + (n_devices) * (5u + 2u * DEVICE_QUEUES_MAX) + CORE_IOMMU_FDS + 64u)
+#define MAX_FDS FDS(VM_CPUS_MAX, VM_DEVICES_MAX)
 #define SPARE_FDS 32u /* after the seal: channels of successors, duplicates being sent */
 #define DEVICE_PAGES_MAX (1u << 20) /* bytes of one device page at most, with room */
 
@@ -102,12 +103,12 @@ static void main_enter_sandbox(struct core *core)
 }
 
 /** main_highest_fd() - fds are handed out from below, so a search from above is short of work */
-static uint64_t main_highest_fd(void)
+static uint64_t main_highest_fd(const struct vm_config *config)
 {
 	struct pollfd fds[64];
 	int from, i;
 
-	for (from = (int)MAX_FDS - 1; from > 0; from -= (int)ARRAY_LEN(fds)) {
+	for (from = (int)FDS(config->n_cpus, config->n_devices) - 1; from > 0; from -= (int)ARRAY_LEN(fds)) {
 		for (i = 0; i < (int)ARRAY_LEN(fds); i++)
 			fds[i] = (struct pollfd){ .fd = from - i }; /* negative ones are skipped */
 		(void)poll(fds, ARRAY_LEN(fds), 0);
@@ -135,7 +136,7 @@ static void main_seal(struct core *core)
 		core_fail(core, "--cpus: the vCPU threads: %s", strerror(-r));
 	/* The VM has all it will ever get: nothing of /dev/kvm itself is needed any more. */
 	core->machine.kvm_fd = fd_close(core->machine.kvm_fd);
-	core->sandbox.max_fds = main_highest_fd() + 1 + SPARE_FDS;
+	core->sandbox.max_fds = main_highest_fd(&core->config) + 1 + SPARE_FDS;
 	r = sandbox_seal(&core_profile, &core->sandbox);
 	if (r < 0)
 		core_fail(core, "core: sandbox: seccomp: %s", strerror(-r));

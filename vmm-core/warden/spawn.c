@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Starting children. Runs in the warden; spawn_child() runs in the child before its exec. */
+/*
+ * Starting children. Runs in the warden; spawn_child() runs in the child before its exec.
+ *
+ * The child borrows the warden's memory until then, as vfork()'s does, on a stack of its own: to
+ * copy it, and every page that either writes to meanwhile, costs more than all that the child does.
+ */
 #include "vmm-core/warden/spawn.h"
 
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +21,7 @@
 #endif
 
 #define SPAWN_FD_MIN 16 /* our copies live above every number that dup2 fills in the child */
+#define SPAWN_STACK (64u << 10)
 
 static int spawn_fd_above(int fd)
 {
@@ -124,8 +129,8 @@ struct spawn_plan {
 	int program_fd; /* likewise; -1: path */
 };
 
-/* In the child. A copy of the warden's memory, one thread, so anything but the heap may be used. */
-static int spawn_child(const struct spawn_plan *plan)
+/* In the child, with every signal blocked: no handler of the warden's may run here. */
+static int spawn_exec(const struct spawn_plan *plan)
 {
 	struct sigaction act = { .sa_handler = SIG_DFL };
 	const struct spawner *s = plan->spawner;
@@ -157,25 +162,34 @@ static int spawn_child(const struct spawn_plan *plan)
 	return errno;
 }
 
-static int spawn_fork(const struct spawn_plan *plan, struct spawned *ret)
+static int spawn_child(void *arg)
 {
-	int pidfd = -1;
-	struct clone_args args = {
-		.flags = CLONE_PIDFD | CLONE_NEWPID,
-		.pidfd = (uint64_t)(uintptr_t)&pidfd,
-		.exit_signal = SIGCHLD,
-	};
-	long pid = syscall(SYS_clone3, &args, sizeof(args));
+	const struct spawn_plan *plan = arg;
+	int e = spawn_exec(plan);
 
+	(void)dprintf(2, "bulkhead: %s: %s\n", plan->path, strerror(e));
+	_exit(SPAWN_EXIT_EXEC);
+}
+
+/* Returns once the child has left our memory, by its exec or its end. */
+static int spawn_clone(struct spawn_plan *plan, struct spawned *ret)
+{
+	cleanup_free uint8_t *stack = malloc(SPAWN_STACK);
+	sigset_t all, old;
+	int pidfd = -1, pid;
+
+	if (stack == NULL)
+		return -ENOMEM;
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	pid = clone(spawn_child, stack + SPAWN_STACK,
+		    CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_NEWPID | SIGCHLD, plan, &pidfd);
 	if (pid < 0)
-		return -errno;
-	if (pid == 0) {
-		int e = spawn_child(plan);
-
-		(void)dprintf(2, "bulkhead: %s: %s\n", plan->path, strerror(e));
-		_exit(SPAWN_EXIT_EXEC);
-	}
-	*ret = (struct spawned){ .pid = (pid_t)pid, .pidfd = pidfd };
+		pid = -errno;
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (pid < 0)
+		return pid;
+	*ret = (struct spawned){ .pid = pid, .pidfd = pidfd };
 	return 0;
 }
 
@@ -210,10 +224,10 @@ int spawn(const struct spawner *spawner, const struct spawn_what *what, struct s
 		return -ENOMEM;
 	}
 	char *const argv[] = { name, (char *)what->title, NULL };
-	const struct spawn_plan plan = {
+	struct spawn_plan plan = {
 		.spawner = spawner, .path = path, .argv = argv, .program_fd = program_fd,
 		.channel_fd = channel_fd, .ring_fd = ring_fd,
 	};
 
-	return spawn_fork(&plan, ret);
+	return spawn_clone(&plan, ret);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Starting one child: fork and exec with nothing but what is listed here.
+ * Starting one child: a process, and exec with nothing but what is listed here.
  *
  *	fd 0, 1		/dev/null
  *	fd 2		stderr or the log file of the warden

@@ -168,7 +168,10 @@ static int vm_open_chardevs(struct vm *vm, struct failure *f)
 	return r;
 }
 
-/* Everything that needs no process yet; the order puts the likely mistakes first. */
+/*
+ * Everything up to the first message. The core is started before its files are opened, because it
+ * takes as long to load as they do; after that, the order puts the likely mistakes first.
+ */
 static int vm_open(struct vm *vm, struct failure *f)
 {
 	const struct vm_params *p = vm->params;
@@ -177,6 +180,10 @@ static int vm_open(struct vm *vm, struct failure *f)
 	if (r == 0)
 		r = namespaces_start(&vm->namespaces);
 	if (r == 0)
+		r = spawner_init(p->stderr_fd, &vm->spawner, f);
+	if (r == 0)
+		r = vm_start_core(vm, f);
+	if (r == 0)
 		r = resources_open(vm->config, &vm->resources, f);
 	if (r == 0)
 		r = run_dir_claim(vm->config->run_dir, &vm->run_dir, f);
@@ -184,8 +191,6 @@ static int vm_open(struct vm *vm, struct failure *f)
 		r = vm_open_chardevs(vm, f);
 	if (r == 0)
 		r = uid_block_claim(p->uid_lock_path, &p->uid_range, &vm->uids, f);
-	if (r == 0)
-		r = spawner_init(p->stderr_fd, &vm->spawner, f);
 	if (r == 0)
 		r = control_new(vm, &vm->control, f);
 	if (r == 0)

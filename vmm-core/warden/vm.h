@@ -150,7 +150,10 @@ const char *vm_state_name(const struct vm *vm);
 
 /* --- vm_start.c --- */
 
-/** vm_start() - spawn everything and send the first messages; Return: 0; FAILED; -errno */
+/** vm_start_core() - spawn the core, which then waits for vm_start(); Return: 0; FAILED; -errno */
+int must_check vm_start_core(struct vm *vm, struct failure *f);
+
+/** vm_start() - send the first messages and spawn the rest; Return: 0; FAILED; -errno */
 int must_check vm_start(struct vm *vm, struct failure *f);
 
 /** vm_spawn() - start @child with generation + 1; *ret_end: owned, the core's end of its channel */

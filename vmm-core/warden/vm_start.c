@@ -2,9 +2,9 @@
 /*
  * Starting the processes of a VM. Runs in the warden, once.
  *
- * Everything side by side: the core, which has most to do, is started first and told at once what
- * it needs to make the VM; then the devices are started, which load meanwhile; then the namespaces
- * that a thread has been making are handed out.
+ * Everything side by side: the core, which has most to do, is started first of all and loads while
+ * files are opened; it is told at once what it needs to make the VM; then the devices are started,
+ * which load meanwhile; then the namespaces that a thread has been making are handed out.
  */
 #include "vmm-core/warden/vm.h"
 
@@ -237,18 +237,21 @@ static int vm_check_programs(struct vm *vm, struct failure *f)
 	return r;
 }
 
-static int vm_start_core(struct vm *vm, struct failure *f)
+int vm_start_core(struct vm *vm, struct failure *f)
 {
 	int end = -1;
-	int r = vm_spawn(vm, &vm->core, -1, &end);
+	int r = vm_check_programs(vm, f);
 
+	if (r == 0)
+		r = vm_spawn(vm, &vm->core, -1, &end);
+	if (r == FAILED)
+		return r;
 	if (r == -EPERM)
 		return failure_set(f, STATUS_FAILED,
 				   "core: new namespaces are not permitted (CAP_SYS_ADMIN)");
 	if (r < 0)
 		return failure_set(f, STATUS_FAILED, "core: cannot be started: %s", strerror(-r));
-	r = vm_core_attach(vm, end);
-	return r == 0 ? vm_send_core_start(vm) : r;
+	return vm_core_attach(vm, end);
 }
 
 static int vm_spawn_devices(struct vm *vm, int *ret_ends, struct failure *f)
@@ -276,12 +279,10 @@ static void vm_allow_running(struct vm *vm)
 int vm_start(struct vm *vm, struct failure *f)
 {
 	int ends[VM_DEVICES_MAX];
-	int r = vm_check_programs(vm, f);
+	int r = vm_send_core_start(vm);
 
 	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
 		ends[i] = -1;
-	if (r == 0)
-		r = vm_start_core(vm, f);
 	if (r == 0)
 		r = vm_spawn_devices(vm, ends, f);
 	if (r == 0)
