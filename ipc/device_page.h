@@ -104,7 +104,7 @@ struct device_page_queue {
 	uint32_t size; /* as enabled; 0 while disabled */
 	uint32_t pad[11];
 	uint64_t journal[DEVICE_QUEUE_SIZE_MAX];
-	uint8_t deaths[DEVICE_QUEUE_SIZE_MAX]; /* deaths that found this head in flight */
+	uint8_t deaths[DEVICE_QUEUE_SIZE_MAX]; /* that found this head in flight, and may be due to it */
 };
 
 #define DEVICE_PAGE_LOG_OFFSET 4096u

@@ -37,6 +37,11 @@
  *	W->C  CHILD_GONE	  the old one was killed: the new one takes over. Of the new generation
  *				  instead: forget it, the old one goes on
  *
+ * A process that does not answer, perhaps because a debugger has stopped it:
+ *
+ *	C->W  STALLED
+ *	W->C  CHILD_TRACED	  that is why: wait on, and ask again. If it is not, the warden kills it
+ *
  * A request carries seq != 0; its answer is a REPLY with the same seq. Every message about a
  * device carries the generation (incarnation) of its process; late ones are dropped.
  *
@@ -61,7 +66,7 @@
  *
  * NAMESPACES, READY, NEEDS_RESET, RESET, PAUSE, RESUME, PING, POWER_BUTTON, REBOOT: no body.
  * GET_COUNTERS uses counters.slot and is answered by COUNTERS with the same seq. CONDEMN, STALLED,
- * REVIVE, DEVICE_STATE and LOG use device_event, CONFIG_WRITTEN and CONFIG_CHANGED config,
+ * REFUSED, REVIVE, DEVICE_STATE and LOG use device_event, CONFIG_WRITTEN and CONFIG_CHANGED config,
  * CORE_FAILED and DEVICE_FAILED failed, ENDPOINT_STALLED endpoint, the CHILD_* and DRAIN child; the others the member of their
  * own name.
  *
@@ -81,7 +86,7 @@
 #include "ipc/ring_params.h"
 #include "ipc/vm_config.h"
 
-#define PROTOCOL_VERSION 2u
+#define PROTOCOL_VERSION 3u
 #define MESSAGE_FRAME_MAX 65536u /* bytes of one encoded frame */
 #define MESSAGE_TEXT_MAX 256u /* bytes of a reason or log line, including NUL */
 #define DEVICE_CONFIG_SPACE_MAX 256u
@@ -120,6 +125,7 @@ enum message_type {
 	MESSAGE_CHILD_GONE,
 	MESSAGE_CHILD_OFFERED,
 	MESSAGE_CHILD_RELEASED,
+	MESSAGE_CHILD_TRACED,
 	MESSAGE_DRAIN,
 	MESSAGE_POWER_BUTTON,
 	MESSAGE_REBOOT,
@@ -129,6 +135,7 @@ enum message_type {
 	MESSAGE_VM_STATE,
 	MESSAGE_CONDEMN,
 	MESSAGE_STALLED,
+	MESSAGE_REFUSED,
 	MESSAGE_REVIVE,
 	MESSAGE_DEVICE_STATE,
 	MESSAGE_COUNTERS,
@@ -176,6 +183,7 @@ struct message_device_start {
 	uint32_t verbosity;
 	struct device_config config; /* without paths */
 	uint32_t n_fds; /* the resources, without what follows them */
+	bool is_ahead; /* it is not needed yet: let others have the CPU first */
 	bool has_root, has_network; /* without has_root the device makes an empty root itself */
 	/* Not 0: fd DEVICE_RING_FD is an io_uring that is still disabled; see ring_params.h */
 	uint32_t n_ring;
@@ -220,6 +228,7 @@ struct message_enable_queue {
 	uint32_t size;
 	uint64_t desc, avail, used; /* guest addresses; validated again by the device */
 	bool resume; /* false: start at 0; true: continue from the device page */
+	bool is_blameless; /* what the predecessor had in hand is not why it ended */
 };
 
 struct message_disable_queue {
@@ -241,13 +250,14 @@ struct message_core_start {
 	struct vm_config config; /* without paths */
 };
 
-/* One incarnation of a device: CHILD_ADDED, CHILD_OFFERED, CHILD_RELEASED, CHILD_GONE, DRAIN */
+/* One incarnation of a device: the CHILD_* and DRAIN */
 struct message_child {
 	uint32_t slot;
 	uint32_t generation;
 	enum device_type type;
 	bool is_held; /* CHILD_ADDED, CHILD_OFFERED: for a debugger; also, its start takes any time */
 	bool has_successor; /* CHILD_GONE: do not tell the driver */
+	bool is_blameless; /* CHILD_GONE: killed from outside, not by what it worked on */
 };
 
 /* ADJUST: all of it, every time. No reply: a successor is started with the same. */
@@ -289,8 +299,9 @@ enum device_state {
 };
 
 /*
- * CONDEMN: kill that child, reason in text. STALLED: it shows no sign of life. REVIVE: the driver
- * reset a device that has failed. DEVICE_STATE: what ps shows. LOG: a device's record
+ * CONDEMN: kill that child, reason in text. STALLED: it shows no sign of life. REFUSED: it cannot
+ * continue where its predecessor ended, nor could another. REVIVE: the driver reset a device that
+ * has failed. DEVICE_STATE: what ps shows. LOG: a device's record
  */
 struct message_device_event {
 	uint32_t slot;

@@ -275,6 +275,7 @@ static const struct codec_field device_start_fields[] = {
 	CODEC_BOOL(has_network),
 	CODEC_U64S(ring, n_ring),
 	CODEC_STRUCTS(forwards, n_forwards, net_forward_layout, 0),
+	CODEC_BOOL(is_ahead),
 };
 static const struct codec_struct device_start_layout = CODEC_LAYOUT(
 	bulkhead__device_start__descriptor, PLAIN, device_start_fields, device_start_check);
@@ -390,6 +391,7 @@ static const struct codec_field enable_queue_fields[] = {
 	CODEC_ANY64(avail),
 	CODEC_ANY64(used),
 	CODEC_BOOL(resume),
+	CODEC_BOOL(is_blameless),
 };
 static const struct codec_struct enable_queue_layout = CODEC_LAYOUT(
 	bulkhead__enable_queue__descriptor, PLAIN, enable_queue_fields, enable_queue_check);
@@ -451,6 +453,7 @@ static const struct codec_field child_fields[] = {
 	CODEC_ENUM(type, DEVICE_TYPES),
 	CODEC_BOOL(is_held),
 	CODEC_BOOL(has_successor),
+	CODEC_BOOL(is_blameless),
 };
 static const struct codec_struct child_layout =
 	CODEC_LAYOUT(bulkhead__child__descriptor, PLAIN, child_fields, NULL);
@@ -689,6 +692,7 @@ static const struct codec_type types[MESSAGE_N_] = {
 	ROW(CHILD_GONE, CHILD_GONE, child_layout),
 	ROW(CHILD_OFFERED, CHILD_OFFERED, child_layout),
 	ROW(CHILD_RELEASED, CHILD_RELEASED, child_layout),
+	ROW(CHILD_TRACED, CHILD_TRACED, child_layout),
 	ROW(DRAIN, DRAIN, child_layout),
 	ROW(POWER_BUTTON, POWER_BUTTON, empty_layout),
 	ROW(REBOOT, REBOOT, empty_layout),
@@ -697,6 +701,7 @@ static const struct codec_type types[MESSAGE_N_] = {
 	ROW(VM_STATE, VM_STATE, vm_state_layout),
 	ROW(CONDEMN, CONDEMN, device_event_layout),
 	ROW(STALLED, STALLED, device_event_layout),
+	ROW(REFUSED, REFUSED, device_event_layout),
 	ROW(REVIVE, REVIVE, device_event_layout),
 	ROW(DEVICE_STATE, DEVICE_STATE, device_event_layout),
 	ROW(COUNTERS, COUNTERS, counters_layout),

@@ -42,6 +42,7 @@ struct device {
 	uint64_t features_offered;
 	uint32_t slot;
 	bool is_behind_iommu;
+	bool is_ahead; /* see clock_pause() */
 	struct sandbox_params sandbox; /* parent_pidfd: owned until the sandbox is entered */
 	struct message message; /* the one that is being made or read while starting */
 

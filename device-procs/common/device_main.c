@@ -72,6 +72,13 @@ static int receive(struct device *dev, enum message_type type, uint64_t deadline
 	return 0;
 }
 
+/* Between the steps of a start, none of which takes long, the guest's present process gets its turn. */
+static void pause_if_ahead(const struct device *dev)
+{
+	if (dev->is_ahead)
+		clock_pause();
+}
+
 /* DEVICE_START and ops->open. */
 static int open_device(struct device *dev, struct start_failure *f)
 {
@@ -89,6 +96,8 @@ static int open_device(struct device *dev, struct start_failure *f)
 		return failed(f, -EPROTO, "DEVICE_START: for another type of device");
 	dev->slot = start->slot;
 	dev->is_behind_iommu = start->config.iommu;
+	dev->is_ahead = start->is_ahead;
+	pause_if_ahead(dev);
 	log_set_level(start->verbosity == 0 ? LOG_LEVEL_WARNING :
 		      start->verbosity == 1 ? LOG_LEVEL_INFO :
 					      LOG_LEVEL_DEBUG);
@@ -256,6 +265,7 @@ static int enter_sandbox(struct device *dev, struct start_failure *f)
 
 	if (dev->ops->profile->takes_folder)
 		params->folder_fd = dev->offer.folder_fd;
+	pause_if_ahead(dev);
 	r = close_others(dev);
 	if (r < 0)
 		return failed(f, r, "sandbox: fds: %s", strerror(-r));
@@ -287,8 +297,10 @@ static int start(struct device *dev, struct start_failure *f)
 		r = say_hello(dev, f);
 	if (r == 0)
 		r = enter_sandbox(dev, f);
-	if (r == 0 && dev->ops->is_sealed_early)
+	if (r == 0 && dev->ops->is_sealed_early) {
+		pause_if_ahead(dev);
 		r = seal(dev, f);
+	}
 	if (r == 0)
 		r = map_memory(dev, f);
 	if (r == 0)

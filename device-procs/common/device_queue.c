@@ -108,7 +108,7 @@ int device_queue_enable(struct device *dev, const struct message_enable_queue *m
 	cleanup_fd int call = call_fd;
 	struct virtqueue_setup setup = {
 		.size = m->size, .desc = m->desc, .avail = m->avail, .used = m->used,
-		.features = dev->features, .resume = m->resume,
+		.features = dev->features, .resume = m->resume, .is_blameless = m->is_blameless,
 		.is_concurrent = dev->ops->is_concurrent,
 	};
 	struct device_queue *q;

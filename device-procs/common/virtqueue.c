@@ -124,6 +124,7 @@ static int enable(struct virtqueue *vq, const struct virtqueue_setup *s)
 		return r;
 	}
 	vq->is_shown = false;
+	vq->is_blameless = s->is_blameless;
 	vq->is_signalled_known = !s->resume;
 	vq->signalled = (uint16_t)vq->used_next;
 	vq->avail_seen = (uint16_t)vq->next_avail;
@@ -169,7 +170,7 @@ static int pop_replay(struct virtqueue *vq, struct virtqueue_chain *chain)
 	const char *fault;
 
 	/* Before anything of it is looked at, for that may be what kills us. */
-	n += n < UINT8_MAX;
+	n += n < UINT8_MAX && !vq->is_blameless;
 	__atomic_store_n(deaths, n, __ATOMIC_RELEASE);
 	virtqueue_crash_point(vq);
 	fault = virtqueue_chain_walk(vq, head, chain);
@@ -236,7 +237,9 @@ static void unpop_replay(struct virtqueue *vq, uint16_t head)
 	vq->heads[head] = VIRTQUEUE_HEAD_FETCHED; /* as it is in the journal */
 	vq->replay_next--;
 	vq->n_replaying--;
-	__atomic_store_n(deaths, __atomic_load_n(deaths, __ATOMIC_RELAXED) - 1, __ATOMIC_RELAXED);
+	if (!vq->is_blameless)
+		__atomic_store_n(deaths, __atomic_load_n(deaths, __ATOMIC_RELAXED) - 1,
+				 __ATOMIC_RELAXED);
 }
 
 void virtqueue_unpop(struct virtqueue *vq, uint16_t head)

@@ -87,6 +87,7 @@ struct virtqueue_setup {
 	uint64_t desc, avail, used; /* guest addresses */
 	uint64_t features; /* negotiated */
 	bool resume; /* continue from the device page, unless nothing had been begun there */
+	bool is_blameless; /* ... whose end is not counted against what it had in hand */
 	/*
 	 * The device works on many chains of this queue at once. Then new chains wait for the
 	 * replayed ones, and these for each other if one of them may be what kills the process.
@@ -119,6 +120,7 @@ struct virtqueue {
 	/* Chains of a predecessor */
 	bool is_concurrent; /* of the setup */
 	bool is_careful; /* replay one at a time */
+	bool is_blameless; /* what is replayed is not under suspicion for the last death */
 	bool is_open_again; /* see the function of that name */
 	uint32_t n_replay, replay_next; /* of replay[]: all, and handed out so far */
 	uint32_t n_replaying; /* handed out again and not pushed yet */

@@ -28,7 +28,7 @@
  * without a gap. What does not add up was not written by virtqueue.c, and is refused whole.
  *
  * deaths[head] is raised before a chain is handed out again and cleared when it is done: it counts
- * the deaths of processes that had it in hand.
+ * the deaths of processes that had it in hand, but for those that were killed from outside.
  *
  * DOC: Packed rings
  *

@@ -168,8 +168,8 @@ class QemuStorageDaemon(Qemu):
     machine = Qemu.machine + ",memory-backend=ram"
     needs_helper = True
 
-    def __init__(self, program, daemon):
-        super().__init__(program, "qemu-storage-daemon")
+    def __init__(self, program, daemon, name="qemu-storage-daemon"):
+        super().__init__(program, name)
         self.daemon = daemon
 
     def helper(self, guest, folder):
@@ -306,6 +306,14 @@ class Run:
                         open(f"/proc/{pid}/task/{tid}/schedstat") as stat:
                     total -= int(stat.read().split()[0])
         return total
+
+    def foreign_ns(self):
+        """CPU time so far of everything that is not this VM, ourselves included."""
+        total = []
+        for folder in (CGROUP, self.group):
+            with open(os.path.join(folder, "cpuacct.usage")) as usage:
+                total.append(int(usage.read()))
+        return total[0] - total[1]
 
     def count_events(self, event, seconds):
         """How often a tracepoint was passed per second, by all threads; None: it cannot be told.

@@ -45,7 +45,12 @@ FORGED = {
     "resume": NOT_PERMITTED, "ping": NOT_PERMITTED, "power-button": NOT_PERMITTED,
     "reboot": NOT_PERMITTED, "core-ready": NOT_PERMITTED, "set-features": NOT_PERMITTED,
     "disable-queue": NOT_PERMITTED, "get-counters": NOT_PERMITTED, "counters": NOT_PERMITTED,
-    "config-written": NOT_PERMITTED,
+    "config-written": NOT_PERMITTED, "child-offered": NOT_PERMITTED,
+    "child-released": NOT_PERMITTED, "child-traced": NOT_PERMITTED, "drain": NOT_PERMITTED,
+    "stalled": NOT_PERMITTED, "refused": NOT_PERMITTED, "revive": NOT_PERMITTED,
+    "device-state": NOT_PERMITTED, "namespaces": NOT_PERMITTED, "adjust": NOT_PERMITTED,
+    "endpoint": NOT_PERMITTED, "endpoint-stalled": NOT_PERMITTED, "vsock-connect": NOT_PERMITTED,
+    "control-reply": NOT_PERMITTED,
 }
 
 FRAMES = {
@@ -170,6 +175,31 @@ HARMLESS = [
     harmless("served:ram-punch"),
     harmless("mapped:ram-exec"),
 ]
+
+# A process that is to continue where an honest one ended, or is made ready beside it.
+START_AGAIN = [
+    ("hello:exit1", CLOSED), ("hello:silence", NOT_READY), ("hello:truncated", MALFORMED),
+    ("hello:oversized", "frame is too long"), ("hello:unknown", MALFORMED),
+    ("hello:fds-16", MALFORMED), ("hello:no-generation", "of generation 0"),
+    ("hello:type-vsock", "another type of device"), ("hello:features-all", "differs from what"),
+    ("hello:ready", NOT_PERMITTED), ("hello:twice", NOT_PERMITTED),
+    ("setup:child-released", NOT_PERMITTED), ("setup:needs-reset", NOT_PERMITTED),
+    ("mapped:segv", CLOSED), ("mapped:reply-unasked", NOT_PERMITTED),
+    ("mapped:failed", r"\?\[2Jbroken"),
+]
+SUCCESSOR = [condemned(mode, reason) for mode, reason in START_AGAIN] + [
+    condemned("features:exit0", CLOSED),
+    condemned("features:ready", NOT_PERMITTED),
+    condemned("features:reply-refuse", "refused to take over"),
+    condemned("features:reply-twice", "REPLY to nothing"),
+    condemned("features:silence", NOT_READY),
+    condemned("features:truncated", MALFORMED),
+    condemned("enable:refused", NOT_PERMITTED),
+    condemned("enable:reply-negative", MALFORMED),
+    condemned("enable:reply-refuse", "refused to take over"),
+    condemned("enable:reply-none", NOT_READY),
+]
+CANDIDATE = [condemned(mode, reason) for mode, reason in START_AGAIN if reason != NOT_READY]
 
 REBOOT = [condemned("reset:silence", LATE), condemned("reset:reply-none", LATE),
           condemned("reset:exit1", "^exit 1")]

@@ -98,7 +98,7 @@ void evil_receive(struct evil *e);
 void evil_serve(struct evil *e) __attribute__((noreturn));
 void evil_sandbox(struct evil *e);
 
-/* evil_modes.c, evil_hello.c, evil_page.c */
+/* evil_modes.c, evil_hello.c, evil_page.c, evil_forge.c */
 
 struct evil_action {
 	const char *name;
@@ -109,5 +109,6 @@ struct evil_action {
 extern const struct evil_action evil_actions[]; /* end with a NULL name */
 extern const struct evil_action evil_hello_actions[];
 extern const struct evil_action evil_page_actions[];
+extern const struct evil_action evil_forge_actions[];
 
 bool evil_mode(const char *text, struct evil *e);

@@ -588,7 +588,8 @@ bool evil_mode(const char *text, struct evil *e)
 		e->step = (enum evil_step)i;
 		return find_action(evil_actions, colon + 1, e) ||
 		       find_action(evil_hello_actions, colon + 1, e) ||
-		       find_action(evil_page_actions, colon + 1, e);
+		       find_action(evil_page_actions, colon + 1, e) ||
+		       find_action(evil_forge_actions, colon + 1, e);
 	}
 	return false;
 }

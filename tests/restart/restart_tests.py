@@ -20,6 +20,7 @@ KILLS = 20
 LONG_KILLS = 200
 CRASHES = 200  # of crash_point.c
 POISON_SECTOR = 4096  # of poison.c
+DEATHS_MAX = 3  # VIRTQUEUE_DEATHS_MAX
 BLOCK = 4096
 DISK = 4 << 20
 CLEAN = {"errors": 0, "twice": 0, "wrong": 0, "badlen": 0, "lost": 0, "status": 0xf}
@@ -78,11 +79,14 @@ def completions(vm):
     return counters["reads"] + counters["writes"] + counters["flushes"]
 
 
+def hangs(vm):
+    before = completions(vm)
+    time.sleep(0.3)
+    return completions(vm) == before
+
+
 def kill_under_load(options, disk=""):
-    """
-    Kills anywhere in the life of a process, every other one at once. In between the guest gets on:
-    a request that was in hand at three deaths in a row is rightly answered with an error.
-    """
+    """Kills anywhere in the life of a process, every other one at once."""
     pid = None
     with verifying(options, disk) as vm:
         for i in range(LONG_KILLS if LONG else KILLS):
@@ -140,8 +144,43 @@ def test_poison_request():
         expect_clean(vm)
 
 
+def test_poison_request_that_hangs():
+    """The same by the heartbeat: the processes are killed, but because of what they work on."""
+    with verifying(f"depth=16 poison={POISON_SECTOR}", blk="hang",
+                   restart="max=1000,backoff=0ms,heartbeat=500ms") as vm:
+        end = vm.wait_for("verify: poison status 0x")
+        vm.wait_for("\n", start=end)
+        expect(vm.output[end:].startswith(b"1\n"), "not an I/O error")
+        expect("no sign of life" in vm.row("blk0")["last_exit"], f"{vm.row('blk0')}")
+        expect_clean(vm)
+
+
+def test_kills_from_outside_are_no_requests_fault():
+    """One request is in hand at many a kill -9, and is done in the end."""
+    kills = 2 * DEATHS_MAX
+    with verifying(f"depth=16 poison={POISON_SECTOR}", blk="hang",
+                   restart="max=1000,backoff=0ms,heartbeat=0") as vm:
+        pid = serving(vm)
+        program = os.readlink(f"/proc/{pid}/exe")
+        wait_until(lambda: hangs(vm), "it hangs")
+        for i in range(kills):
+            if i == kills - 2:  # two are started already
+                shutil.copy2(os.path.join(harness.BUILD, "bulkhead-blk"), program + ".new")
+                os.rename(program + ".new", program)
+            os.kill(pid, signal.SIGKILL)
+            pid = serving(vm, pid)
+            wait_until(lambda: any(r["state"] == "standby" for r in vm.ps()), "a standby")
+        end = vm.wait_for("verify: poison status 0x")
+        vm.wait_for("\n", start=end)
+        expect(vm.output[end:].startswith(b"0\n"), "it failed")
+        expect_clean(vm)
+
+
 def test_forged_page():
-    """No successor accepts it: the device fails, the VM lives, a reset by the driver revives it."""
+    """
+    The first successor refuses it, and none is asked again: the device fails, the VM lives, a reset
+    by the driver revives it.
+    """
     with verifying("depth=16 revive", blk="forge", restart="max=3,backoff=10ms") as vm:
         core = vm.pids()["core"]
         vm.wait_for("verify: needs reset")
@@ -149,7 +188,9 @@ def test_forged_page():
         serving(vm)
         expect(vm.pids()["core"] == core, "another core")
         log = vm.stderr()
-        expect("refused to take over" in log, f"the log says {log[-500:]!r}")
+        expect(log.count("refused to take over") == 1, f"the log says {log[-500:]!r}")
+        expect("deaths" not in log, f"the log says {log[-500:]!r}")
+        expect(vm.row("blk0")["restarts"] == 2, f"{vm.row('blk0')}")
         expect_clean(vm)
 
 

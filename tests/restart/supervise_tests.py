@@ -2,6 +2,7 @@
 """The warden's part: back-off, giving up and reviving, stalls, planned replacement, debugging."""
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -13,6 +14,8 @@ from harness import VM, alive, expect, make_disk, scratch, wait_until
 from restart_tests import expect_clean, verifying
 
 UPGRADES = 100
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207  # linux/ptrace.h
+WALL = 0x40000000  # waitpid(2)
 
 
 def ctl(vm, *args):
@@ -239,6 +242,39 @@ def test_breakpoint_in_a_sandboxed_process():
         row = serving(vm)
         expect(row["pid"] == int(pid) and row["restarts"] == 1, str(row))
         expect_clean(vm)
+
+
+@contextlib.contextmanager
+def traced(pid):
+    """Stopped by a debugger, us."""
+    def ptrace(request):
+        expect(libc.ptrace(request, pid, 0, 0) == 0, f"ptrace: {os.strerror(ctypes.get_errno())}")
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long] * 4
+    libc.ptrace.restype = ctypes.c_long
+    ptrace(PTRACE_SEIZE)
+    ptrace(PTRACE_INTERRUPT)
+    os.waitpid(pid, WALL)
+    yield
+    ptrace(PTRACE_DETACH)
+
+
+def test_reset_waits_for_a_debugger():
+    """The driver resets a device whose process is stopped: longer than any other request may take."""
+    with driven("max=5,heartbeat=1s") as vm:
+        pid = serving(vm)["pid"]
+        with traced(pid):
+            at = len(vm.output)
+            vm.send("r")
+            time.sleep(5)
+            row = vm.row("blk0")
+            expect(row["pid"] == pid and row["restarts"] == 0, str(row))
+        vm.wait_for("drive: r 0\n", start=at)
+        at = len(vm.output)
+        vm.send("s")
+        vm.wait_for("drive: s 0\n", start=at)
+        expect(vm.row("blk0")["pid"] == pid, "another process serves")
 
 
 def test_two_devices_are_not_replaced_at_a_time():

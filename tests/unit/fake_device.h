@@ -53,6 +53,7 @@ struct fake {
 
 struct upcalls {
 	uint32_t n_ready, n_failed, n_config, n_needs_reset, n_revive; /* atomic */
+	uint32_t n_refused, n_overdue; /* atomic */
 	uint32_t stalled; /* atomic: slot + 1 of the last ENDPOINT_STALLED */
 	bool can_revive;
 	char reason[MESSAGE_TEXT_MAX];
@@ -110,9 +111,24 @@ fake_fn bool fake_on_revive(void *ctx)
 	return u->can_revive;
 }
 
+fake_fn void fake_on_refused(void *ctx, const char *reason)
+{
+	struct upcalls *u = ctx;
+
+	(void)reason;
+	(void)__atomic_fetch_add(&u->n_refused, 1, __ATOMIC_RELEASE);
+}
+
+fake_fn void fake_on_overdue(void *ctx)
+{
+	struct upcalls *u = ctx;
+
+	(void)__atomic_fetch_add(&u->n_overdue, 1, __ATOMIC_RELEASE);
+}
+
 static const struct device_link_events fake_events = {
 	fake_on_ready, fake_on_failed, fake_on_config, fake_on_needs_reset, fake_on_stalled,
-	fake_on_revive,
+	fake_on_revive, fake_on_refused, fake_on_overdue,
 };
 
 /* Everything a test made, for fake_end(). */

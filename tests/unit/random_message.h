@@ -156,6 +156,7 @@ static inline void random_device_body(uint64_t *state, struct message *m)
 		s->n_fds = random_in(state, 0, FDSET_MAX - 3);
 		s->has_root = random_bool(state);
 		s->has_network = random_bool(state);
+		s->is_ahead = random_bool(state);
 		s->n_forwards = random_in(state, 0, NET_FORWARDS_MAX);
 		for (uint32_t i = 0; i < s->n_forwards; i++) {
 			s->forwards[i].is_udp = random_bool(state);
@@ -210,6 +211,7 @@ static inline void random_device_body(uint64_t *state, struct message *m)
 		m->enable_queue.avail = random_next(state);
 		m->enable_queue.used = random_next(state);
 		m->enable_queue.resume = random_bool(state);
+		m->enable_queue.is_blameless = random_bool(state);
 	} else if (m->type == MESSAGE_DISABLE_QUEUE) {
 		m->disable_queue.index = random_in(state, 0, DEVICE_QUEUES_MAX - 1);
 	}
@@ -232,12 +234,13 @@ static inline void random_core_body(uint64_t *state, struct message *m)
 		random_limits(state, &m->adjust.limits);
 	} else if (m->type == MESSAGE_CHILD_ADDED || m->type == MESSAGE_CHILD_GONE ||
 		   m->type == MESSAGE_CHILD_OFFERED || m->type == MESSAGE_CHILD_RELEASED ||
-		   m->type == MESSAGE_DRAIN) {
+		   m->type == MESSAGE_CHILD_TRACED || m->type == MESSAGE_DRAIN) {
 		m->child.slot = random_in(state, 0, VM_DEVICES_MAX - 1);
 		m->child.generation = random_in(state, 0, UINT32_MAX);
 		m->child.type = random_device_type(state);
 		m->child.is_held = random_bool(state);
 		m->child.has_successor = random_bool(state);
+		m->child.is_blameless = random_bool(state);
 	} else if (m->type == MESSAGE_GET_COUNTERS) {
 		m->counters.slot = random_in(state, 0, VM_DEVICES_MAX - 1);
 	} else if (m->type == MESSAGE_COUNTERS) {
@@ -252,7 +255,8 @@ static inline void random_core_body(uint64_t *state, struct message *m)
 		m->vm_state.value = random_next(state);
 		random_text(state, m->vm_state.text, sizeof(m->vm_state.text));
 	} else if (m->type == MESSAGE_CONDEMN || m->type == MESSAGE_STALLED ||
-		   m->type == MESSAGE_REVIVE || m->type == MESSAGE_DEVICE_STATE ||
+		   m->type == MESSAGE_REFUSED || m->type == MESSAGE_REVIVE ||
+		   m->type == MESSAGE_DEVICE_STATE ||
 		   m->type == MESSAGE_LOG) {
 		m->device_event.slot = random_in(state, 0, VM_DEVICES_MAX - 1);
 		if (m->type == MESSAGE_LOG && random_bool(state))

@@ -541,6 +541,7 @@ Test(request, silence_ends_at_the_deadline_and_late_replies_change_nothing)
 	cr_assert_geq(clock_now_ms() - start, 100);
 	m = fake_expect(f, MESSAGE_SET_FEATURES);
 	(void)fake_send_plain(f, MESSAGE_REPLY, m.seq);
+	cr_assert_eq(up.n_overdue, 1);
 	assert_failed(link, "did not answer");
 }
 
@@ -554,6 +555,26 @@ Test(request, silence_at_reset_ends_at_the_deadline)
 	link->request_deadline_ms = 100;
 	cr_assert_eq(device_link_reset(link), DEVICE_LINK_GONE);
 	assert_failed(link, "did not answer");
+}
+
+Test(request, debugger_is_waited_for)
+{
+	struct device_link *link = fake_link(&up);
+	struct fake *f = fake_start(link, 1);
+	pthread_t vcpu;
+
+	cr_assert_eq(device_link_reset(link), 0);
+	link->request_deadline_ms = FAKE_PATIENCE_MS / 10;
+	f->hold = 4; /* all of the activation */
+	vcpu = in_thread(activate_thread, link);
+	for (uint32_t i = 1; i <= 3; i++) {
+		while (fake_load(&up.n_overdue) < i)
+			(void)fake_turn(link, 1);
+		device_link_wait_on(link);
+	}
+	fake_run(f, FAKE_HONEST, MESSAGE_NONE);
+	cr_assert_eq(result_of(vcpu), 0);
+	cr_assert_eq(up.n_failed, 0);
 }
 
 Test(request, peer_that_does_not_read_fails)

@@ -140,6 +140,22 @@ Test(successor, is_activated_again_with_resume)
 	cr_assert_eq(device_link_config_read(link, 32, 1), 33);
 }
 
+Test(successor, hears_whether_its_predecessor_was_killed_from_outside)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		struct device_link *link = orphan();
+		struct fake *f;
+		struct message m;
+
+		device_link_absolve(link, i == 1);
+		f = start_successor(link);
+		(void)fake_expect(f, MESSAGE_CONFIG_WRITTEN);
+		(void)fake_expect(f, MESSAGE_SET_FEATURES);
+		m = fake_expect(f, MESSAGE_ENABLE_QUEUE);
+		cr_assert_eq(m.enable_queue.is_blameless, i == 1);
+	}
+}
+
 Test(successor, finishes_an_activation_that_its_predecessor_died_in)
 {
 	struct device_link *link = fake_link(&up);
@@ -244,6 +260,7 @@ Test(successor, refusal_fails)
 
 	fake_run(f, FAKE_REFUSES, MESSAGE_SET_FEATURES);
 	assert_failed(link, "take over");
+	cr_assert_eq(up.n_refused, 1);
 }
 
 Test(successor, silence_fails_at_the_deadline)

@@ -161,22 +161,22 @@ Test(virtqueue, one_chain_there_and_back)
 Test(virtqueue, setup_is_checked)
 {
 	static const struct virtqueue_setup bad[] = {
-		{ 0, DESC, AVAIL, USED, 0, false, false },
-		{ 3, DESC, AVAIL, USED, 0, false, false },
-		{ 2048, DESC, 0x20000, 0x40000, 0, false, false },
-		{ SIZE, DESC + 8, AVAIL, USED, 0, false, false },
-		{ SIZE, DESC, AVAIL + 1, USED, 0, false, false },
-		{ SIZE, DESC, AVAIL, USED + 2, 0, false, false },
-		{ SIZE, RAM, AVAIL, USED, 0, false, false },
-		{ SIZE, RAM - 112, AVAIL, USED, 0, false, false },
-		{ SIZE, DESC, RAM - 20, USED, 0, false, false },
-		{ SIZE, DESC, AVAIL, RAM - 64, 0, false, false },
-		{ SIZE, DESC, AVAIL, UINT64_MAX - 3, 0, false, false },
-		{ SIZE, DESC, DESC, USED, 0, false, false },
-		{ SIZE, DESC, DESC + 126, USED, 0, false, false },
-		{ SIZE, DESC, AVAIL, AVAIL + 20, 0, false, false },
-		{ SIZE, DESC, USED + 68, USED, 0, false, false },
-		{ SIZE, USED - 112, AVAIL, USED, 0, false, false },
+		{ 0, DESC, AVAIL, USED, 0, false, false, false },
+		{ 3, DESC, AVAIL, USED, 0, false, false, false },
+		{ 2048, DESC, 0x20000, 0x40000, 0, false, false, false },
+		{ SIZE, DESC + 8, AVAIL, USED, 0, false, false, false },
+		{ SIZE, DESC, AVAIL + 1, USED, 0, false, false, false },
+		{ SIZE, DESC, AVAIL, USED + 2, 0, false, false, false },
+		{ SIZE, RAM, AVAIL, USED, 0, false, false, false },
+		{ SIZE, RAM - 112, AVAIL, USED, 0, false, false, false },
+		{ SIZE, DESC, RAM - 20, USED, 0, false, false, false },
+		{ SIZE, DESC, AVAIL, RAM - 64, 0, false, false, false },
+		{ SIZE, DESC, AVAIL, UINT64_MAX - 3, 0, false, false, false },
+		{ SIZE, DESC, DESC, USED, 0, false, false, false },
+		{ SIZE, DESC, DESC + 126, USED, 0, false, false, false },
+		{ SIZE, DESC, AVAIL, AVAIL + 20, 0, false, false, false },
+		{ SIZE, DESC, USED + 68, USED, 0, false, false, false },
+		{ SIZE, USED - 112, AVAIL, USED, 0, false, false, false },
 	};
 	static struct virtqueue other;
 	size_t i;

@@ -357,6 +357,33 @@ Test(virtqueue_resume, third_death_poisons_the_chain_and_no_other)
 	cr_expect_eq(n_deaths, VIRTQUEUE_DEATHS_MAX);
 }
 
+Test(virtqueue_resume, kill_from_outside_is_nobodys_fault)
+{
+	struct virtqueue_setup s = setup(true, true);
+
+	s.is_blameless = true;
+	pop(0);
+	pop(1);
+	for (unsigned i = 0; i < 2 * VIRTQUEUE_DEATHS_MAX; i++) {
+		virtqueue_init(&vq, gm, &page);
+		cr_assert_eq(virtqueue_enable(&vq, &s), 0);
+		pop(0);
+		pop(1);
+		cr_expect(chain.is_replayed);
+		cr_expect_not(chain.is_poisoned);
+		virtqueue_unpop(&vq, 1);
+		cr_expect_eq(page.deaths[1], 0);
+		pop(1);
+	}
+	succeed();
+	pop(0); /* the first death that counts */
+	cr_expect_eq(page.deaths[0], 1);
+	virtqueue_init(&vq, gm, &page);
+	cr_assert_eq(virtqueue_enable(&vq, &s), 0);
+	pop(0);
+	cr_expect_eq(page.deaths[0], 1, "what was counted stays counted");
+}
+
 Test(virtqueue_resume, suspects_go_one_at_a_time)
 {
 	pop(0);

@@ -155,6 +155,7 @@ void core_devices_tick(struct core *core);
 void core_device_added(struct core *core, const struct message_child *child, int channel_fd);
 void core_device_offered(struct core *core, const struct message_child *child, int channel_fd);
 void core_device_released(struct core *core, const struct message_child *child);
+void core_device_traced(struct core *core, const struct message_child *child);
 void core_device_gone(struct core *core, const struct message_child *child);
 
 /** core_device_drain() - Return: 0 or a positive errno value for the reply */

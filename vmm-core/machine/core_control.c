@@ -141,6 +141,13 @@ static int on_child_released(void *ctx, const struct message *m, struct fdset *f
 	return 0;
 }
 
+static int on_child_traced(void *ctx, const struct message *m, struct fdset *fds)
+{
+	(void)fds;
+	core_device_traced(ctx, &m->child);
+	return 0;
+}
+
 static int on_drain(void *ctx, const struct message *m, struct fdset *fds)
 {
 	(void)fds;
@@ -250,6 +257,7 @@ static const struct message_rule core_rules[] = {
 	{ MESSAGE_CHILD_GONE, IN_ALL, on_child_gone },
 	{ MESSAGE_CHILD_OFFERED, IN_VM, on_child_offered },
 	{ MESSAGE_CHILD_RELEASED, IN_VM, on_child_released },
+	{ MESSAGE_CHILD_TRACED, IN_VM, on_child_traced },
 	{ MESSAGE_DRAIN, IN_VM, on_drain },
 	{ MESSAGE_PING, IN_ALL, on_ping },
 	{ MESSAGE_POWER_BUTTON, IN_VM, on_power_button },

@@ -132,6 +132,19 @@ static bool on_device_revive(void *ctx)
 	return true;
 }
 
+/* Any thread, under the link's lock. */
+static void on_device_refused(void *ctx, const char *reason)
+{
+	core_slot_send(ctx, MESSAGE_REFUSED, DEVICE_STATE_FAILED, LOG_LEVEL_ERROR, reason);
+}
+
+/* Any thread, under the link's lock. */
+static void on_device_overdue(void *ctx)
+{
+	core_slot_send(ctx, MESSAGE_STALLED, DEVICE_STATE_ACTIVE, LOG_LEVEL_ERROR,
+		       "did not answer in time");
+}
+
 static const struct device_link_events core_link_events = {
 	.ready = on_device_ready,
 	.failed = on_device_failed,
@@ -139,6 +152,8 @@ static const struct device_link_events core_link_events = {
 	.needs_reset = on_device_needs_reset,
 	.endpoint_stalled = on_endpoint_stalled,
 	.revive = on_device_revive,
+	.refused = on_device_refused,
+	.overdue = on_device_overdue,
 };
 
 static void on_link_readable(evutil_socket_t fd, short what, void *ctx)
@@ -418,6 +433,14 @@ void core_device_released(struct core *core, const struct message_child *child)
 		device_link_release(slot->link);
 }
 
+void core_device_traced(struct core *core, const struct message_child *child)
+{
+	struct core_slot *slot = core_slot_of(core, child);
+
+	if (slot->generation == child->generation)
+		device_link_wait_on(slot->link);
+}
+
 /* The process that was made ready for this takes over. */
 static void core_slot_adopt(struct core_slot *slot)
 {
@@ -450,6 +473,7 @@ void core_device_gone(struct core *core, const struct message_child *child)
 		return; /* an older one */
 	slot->is_dead = true;
 	device_link_detach(slot->link, "its process has ended");
+	device_link_absolve(slot->link, child->is_blameless);
 	core_iommu_let_go(core, child->slot);
 	if (child->has_successor) {
 		core_slot_adopt(slot);

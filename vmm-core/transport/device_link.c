@@ -304,6 +304,7 @@ int device_link_attach(struct device_link *link, int fd, uint32_t generation)
 		link->phase = LINK_WAIT_HELLO;
 		link->next_seq = 1;
 		link->ping_seq = link->n_silent = 0;
+		link->traced_until_ms = 0;
 		link->touched = link->is_held = link->is_patient = false;
 		link->has_hung_up = link->is_gone = link->is_given_up = false;
 		link->n_unsolicited = 0;

@@ -23,7 +23,7 @@
 #include "ipc/guest_memory.h"
 #include "ipc/message.h"
 
-#define DEVICE_REQUEST_DEADLINE_MS 2000u /* any request of a vCPU; then the device is condemned */
+#define DEVICE_REQUEST_DEADLINE_MS 2000u /* any request of a vCPU; then see events->overdue() */
 #define DEVICE_START_DEADLINE_MS 10000u /* from CHILD_ADDED to READY */
 
 enum device_link_state {
@@ -80,6 +80,15 @@ struct device_link_events {
 	 * Return: will another process come, so that the driver may go on?
 	 */
 	bool (*revive)(void *ctx);
+	/*
+	 * A successor refused to continue, and will hear of our verdict only after this. Likewise.
+	 */
+	void (*refused)(void *ctx, const char *reason);
+	/*
+	 * A request is overdue: is a debugger to blame? device_link_wait_on() says so, within half
+	 * of DEVICE_REQUEST_DEADLINE_MS, or the link fails. Likewise.
+	 */
+	void (*overdue)(void *ctx);
 };
 
 /**
@@ -126,6 +135,15 @@ void device_link_give_time(struct device_link *link);
  */
 void device_link_detach(struct device_link *link, const char *reason);
 
+/** device_link_absolve() - after detach: was it killed from outside, whatever it was working on? */
+void device_link_absolve(struct device_link *link, bool is_blameless);
+
+/**
+ * device_link_wait_on() - a debugger has the process: requests may take another
+ * DEVICE_REQUEST_DEADLINE_MS from now on, before events->overdue() asks again
+ */
+void device_link_wait_on(struct device_link *link);
+
 /** device_link_give_up() - after detach: nobody comes, until events->revive() says otherwise */
 void device_link_give_up(struct device_link *link);
 
@@ -146,8 +164,7 @@ bool device_link_hung_up(struct device_link *link);
 /**
  * device_link_hold() - right after attach: say nothing to the process before device_link_release()
  *
- * It is being debugged: its start has no deadline, not even when it was released. The requests of
- * vCPUs have theirs all the same.
+ * It is being debugged: its start has no deadline, not even when it was released.
  */
 void device_link_hold(struct device_link *link);
 void device_link_release(struct device_link *link);

@@ -92,6 +92,8 @@ struct device_link {
 	bool is_gone; /* no process, and nothing of the last one can land any more */
 	bool is_given_up;
 	bool is_unfenced; /* a reset did not see the last process' end */
+	bool is_blameless; /* the last process was not ended by what it worked on */
+	uint64_t traced_until_ms; /* a debugger has it, the warden says: requests may take so long */
 	uint64_t last_heartbeat;
 	uint32_t n_silent; /* calls of device_link_heartbeat() since it moved */
 	uint32_t ping_seq; /* 0: none is on its way */

@@ -9,6 +9,7 @@
  * thread at a time owns the batch; the deadline runs from the moment all of it was sent.
  */
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "ipc/clock.h"
@@ -34,15 +35,35 @@ static void pump(struct device_link *link, uint64_t deadline_ms)
 	(void)pthread_cond_broadcast(&link->cond);
 }
 
+/*
+ * A debugger may have stopped it, and then the guest waits. The event loop hears whether that is so;
+ * while we are the event loop, it counts what was heard before.
+ * Return: the next deadline, 0: none
+ */
+static uint64_t wait_longer(struct device_link *link, uint64_t deadline_ms, bool *is_asked)
+{
+	if (link->traced_until_ms > deadline_ms) {
+		*is_asked = false;
+		return link->traced_until_ms;
+	}
+	if (*is_asked)
+		return 0;
+	*is_asked = true;
+	link->events->overdue(link->ctx);
+	return clock_now_ms() + link->request_deadline_ms / 2;
+}
+
 /* Receive until the batch is answered; the last look comes after the deadline. */
 static int await_replies(struct device_link *link, uint32_t epoch, uint64_t deadline_ms)
 {
-	bool is_late = false;
+	bool is_late = false, is_asked = false;
 
 	while (link->epoch == epoch) {
 		if (link->batch.n_left == 0)
 			return 0;
-		if (is_late) {
+		if (is_late)
+			deadline_ms = wait_longer(link, deadline_ms, &is_asked);
+		if (deadline_ms == 0) {
 			link_fail(link, "did not answer in time");
 			break;
 		}
@@ -103,8 +124,14 @@ static int batch_end(struct device_link *link)
 
 static void resume_end(struct device_link *link)
 {
+	char reason[MESSAGE_TEXT_MAX];
+
 	if (link->batch.error != 0) {
-		link_fail(link, "refused to take over: %s", strerror(link->batch.error));
+		(void)snprintf(reason, sizeof(reason), "refused to take over: %s",
+			       strerror(link->batch.error));
+		/* First: it ends when its channel does, and how it ends says nothing. */
+		link->events->refused(link->ctx, reason);
+		link_fail(link, "%s", reason);
 		return;
 	}
 	link->batch.busy = false;
@@ -154,6 +181,7 @@ static int send_queue(struct device_link *link, uint32_t index, const struct dev
 	m.enable_queue = (struct message_enable_queue){
 		.index = index, .size = q->size, .desc = q->desc,
 		.avail = q->avail, .used = q->used, .resume = resume,
+		.is_blameless = resume && link->is_blameless,
 	};
 	r = fdset_add_dup(&fds, q->kick_fd);
 	if (r == 0)

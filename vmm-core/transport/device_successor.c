@@ -68,7 +68,21 @@ bool device_link_hung_up(struct device_link *link)
 	return has_hung_up;
 }
 
+void device_link_absolve(struct device_link *link, bool is_blameless)
+{
+	(void)pthread_mutex_lock(&link->lock);
+	link->is_blameless = is_blameless;
+	(void)pthread_mutex_unlock(&link->lock);
+}
+
 /* --- those that wait for a debugger --- */
+
+void device_link_wait_on(struct device_link *link)
+{
+	(void)pthread_mutex_lock(&link->lock);
+	link->traced_until_ms = clock_now_ms() + link->request_deadline_ms;
+	(void)pthread_mutex_unlock(&link->lock);
+}
 
 void device_link_hold(struct device_link *link)
 {
@@ -137,6 +151,7 @@ int device_link_adopt(struct device_link *link, struct device_link *next)
 		link->generation = next->generation;
 		link->next_seq = 1;
 		link->ping_seq = link->n_silent = 0;
+		link->traced_until_ms = 0;
 		link->touched = link->has_hung_up = link->is_gone = link->is_given_up = false;
 		link->is_held = next->is_held;
 		link->is_patient = next->is_patient;

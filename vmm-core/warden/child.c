@@ -123,6 +123,8 @@ bool child_reap(struct child *child)
 		syscall = child_audit_syscall(child->pid);
 	child_describe_exit(info.si_code, info.si_status, syscall, words, sizeof(words));
 	child_note_exit(child, words);
+	child->was_killed = info.si_code == CLD_KILLED && info.si_status == SIGKILL &&
+			    child->condemned[0] == '\0';
 	if (child->event != NULL) {
 		(void)event_del(child->event);
 		event_free(child->event);

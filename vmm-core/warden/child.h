@@ -28,6 +28,7 @@ struct child {
 	uint32_t restarts;
 	char condemned[CHILD_LAST_EXIT_MAX]; /* why the core wants it dead; "" when it does not */
 	char last_exit[CHILD_LAST_EXIT_MAX]; /* "" until it ended once */
+	bool was_killed; /* its last end was a SIGKILL, and the core had not wanted it dead */
 	uint64_t last_stall_us; /* how long its guest waited for the present process; 0: never */
 	uint64_t last_stall_at; /* and when, seconds since 1970 */
 	uint64_t starved_at_ns; /* its CPU time when it was last found waiting for a CPU; 0: never */

@@ -82,6 +82,7 @@ struct vm_device {
 	struct restart_history history;
 	struct event *timer; /* end of the back-off; time for a new standby */
 	uint64_t down_since_ns; /* 0: the guest is being served */
+	bool is_refused; /* what d->process left behind: whoever comes next would refuse it, too */
 
 	enum vm_next_state next_state;
 	struct child next;
@@ -187,6 +188,9 @@ uint32_t vm_core_adjust(struct vm *vm, const struct message_adjust *adjust);
 uint32_t vm_core_request_child(struct vm *vm, enum message_type type, const struct child *child,
 			       struct message_child flags);
 
+/** vm_core_look() - act on what the core has sent so far, as the event loop does */
+void vm_core_look(struct vm *vm);
+
 /** vm_core_drain() - read what a core that died has left */
 void vm_core_drain(struct vm *vm);
 
@@ -226,7 +230,10 @@ void vm_device_ready(struct vm_device *d);
 /** vm_device_revive() - the driver reset it, or the user asked for it */
 void vm_device_revive(struct vm_device *d);
 
-/** vm_device_stalled() - the core sees no sign of life of d->process */
+/** vm_device_refused() - d->process cannot continue where its predecessor ended */
+void vm_device_refused(struct vm_device *d, const char *reason);
+
+/** vm_device_stalled() - the core sees no sign of life of d->process, or waits for its answer */
 void vm_device_stalled(struct vm_device *d, const char *reason);
 
 /** vm_device_want_standby() - have a standby started soon, if there should be one */

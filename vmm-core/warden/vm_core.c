@@ -144,6 +144,18 @@ static int on_stalled(void *ctx, const struct message *m, struct fdset *fds)
 	return 0;
 }
 
+static int on_refused(void *ctx, const struct message *m, struct fdset *fds)
+{
+	const struct message_device_event *e = &m->device_event;
+	struct vm *vm = ctx;
+	struct child *child = vm_find_child(vm, e->slot, e->generation);
+
+	(void)fds;
+	if (child == &vm->devices[e->slot].process)
+		vm_device_refused(&vm->devices[e->slot], e->text);
+	return 0;
+}
+
 static int on_revive(void *ctx, const struct message *m, struct fdset *fds)
 {
 	const struct message_device_event *e = &m->device_event;
@@ -201,6 +213,7 @@ static const struct message_rule vm_core_rules[] = {
 	{ MESSAGE_VM_STATE, IN_ANY, on_vm_state },
 	{ MESSAGE_CONDEMN, IN_ANY, on_condemn },
 	{ MESSAGE_STALLED, IN_RUN | 1u << VM_PHASE_ENDING, on_stalled },
+	{ MESSAGE_REFUSED, IN_RUN | 1u << VM_PHASE_ENDING, on_refused },
 	{ MESSAGE_REVIVE, IN_RUN | 1u << VM_PHASE_ENDING, on_revive },
 	{ MESSAGE_DEVICE_STATE, IN_ANY, on_device_state },
 	{ MESSAGE_LOG, IN_ANY, on_core_log },
@@ -226,13 +239,10 @@ static int vm_core_receive(struct vm *vm, int budget)
 	return 0;
 }
 
-static void on_core_readable(evutil_socket_t fd, short what, void *ctx)
+void vm_core_look(struct vm *vm)
 {
-	struct vm *vm = ctx;
 	int r = vm_core_receive(vm, VM_CORE_BUDGET);
 
-	(void)fd;
-	(void)what;
 	if (r == 0 || r == CHANNEL_EMPTY)
 		return;
 	/* Closed: it is dying, its pidfd says how. Anything else: it broke the protocol. */
@@ -246,6 +256,13 @@ static void on_core_readable(evutil_socket_t fd, short what, void *ctx)
 	else
 		vm_end(vm, STATUS_FAILED, "core: broke the protocol: %s",
 		       channel_fault(vm->core_channel));
+}
+
+static void on_core_readable(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd;
+	(void)what;
+	vm_core_look(ctx);
 }
 
 int vm_core_attach(struct vm *vm, int channel_fd)

@@ -91,12 +91,17 @@ static void device_give_up(struct vm_device *d)
 	if (d->vm->config->restart.max == 0)
 		vm_note(d->vm, LOG_LEVEL_WARNING, d->process.name,
 			"device process died: %s; the VM goes on", d->process.last_exit);
+	else if (d->is_refused)
+		vm_note(d->vm, LOG_LEVEL_WARNING, d->process.name,
+			"device process died: %s; the device has failed until its driver resets it",
+			d->process.last_exit);
 	else
 		vm_note(d->vm, LOG_LEVEL_WARNING, d->process.name,
 			"device process died: %s; more than %u deaths in %u ms: the device has "
 			"failed until its driver resets it",
 			d->process.last_exit, d->vm->config->restart.max,
 			d->vm->config->restart.window_ms);
+	d->is_refused = false;
 }
 
 /* Its requests may land at any time from now on: nobody may serve this device again. */
@@ -178,20 +183,15 @@ static void on_fenced(void *ctx, int r)
 	device_fenced(ctx, r);
 }
 
-/* Nothing of the dead process can land any more, or -errno: nobody knows. */
-static void device_fenced(struct vm_device *d, int r)
+/* The fence is open, or @r: nobody knows what may still land. */
+static void device_go_on(struct vm_device *d, int r)
 {
-	const struct message_child another = { .has_successor = true };
-	uint64_t delay_ms;
+	const struct message_child another = {
+		.has_successor = true, .is_blameless = d->process.was_killed,
+	};
+	uint64_t delay_ms = 0;
+	bool is_last;
 
-	if (r == -ETIMEDOUT) {
-		vm_note(d->vm, LOG_LEVEL_WARNING, d->process.name,
-			"died: %s; still waiting for its I/O to end", d->process.last_exit);
-		r = fence_wait(&d->process.fence, d->vm->base, on_fenced, d);
-		if (r == FENCE_PENDING)
-			return;
-	}
-	fence_close(&d->process.fence);
 	if (r < 0) {
 		device_lose(d, r);
 		return;
@@ -200,7 +200,8 @@ static void device_fenced(struct vm_device *d, int r)
 		vm_next_take_over(d);
 		return;
 	}
-	if (device_is_gone_for_good(d, &delay_ms)) {
+	is_last = device_is_gone_for_good(d, &delay_ms);
+	if (is_last || d->is_refused) {
 		device_give_up(d);
 		return;
 	}
@@ -213,6 +214,24 @@ static void device_fenced(struct vm_device *d, int r)
 	vm_note(d->vm, LOG_LEVEL_WARNING, d->process.name,
 		"device process died: %s; restarting in %llu ms", d->process.last_exit,
 		(unsigned long long)delay_ms);
+}
+
+/* Nothing of the dead process can land any more, or -errno: nobody knows. */
+static void device_fenced(struct vm_device *d, int r)
+{
+	struct fence dead;
+
+	if (r == -ETIMEDOUT) {
+		vm_note(d->vm, LOG_LEVEL_WARNING, d->process.name,
+			"died: %s; still waiting for its I/O to end", d->process.last_exit);
+		r = fence_wait(&d->process.fence, d->vm->base, on_fenced, d);
+		if (r == FENCE_PENDING)
+			return;
+	}
+	dead = d->process.fence;
+	d->process.fence = FENCE_INIT; /* the successor brings its own */
+	device_go_on(d, r);
+	fence_close(&dead); /* takes the kernel a moment, for which the guest need not wait */
 }
 
 void vm_device_died(struct vm_device *d)
@@ -272,13 +291,20 @@ int vm_device_start_again(struct vm_device *d, int program_fd, bool is_held)
 	return 0;
 }
 
+void vm_device_refused(struct vm_device *d, const char *reason)
+{
+	d->is_refused = true;
+	vm_device_condemn(&d->process, reason);
+}
+
 void vm_device_stalled(struct vm_device *d, const char *reason)
 {
 	/* The core says it again, at each of its ticks. */
-	if (child_is_traced(&d->process) || child_is_in_kernel(&d->process) ||
-	    child_is_starved(&d->process))
-		return;
-	vm_device_condemn(&d->process, reason);
+	if (child_is_traced(&d->process))
+		vm_send_child(d->vm, MESSAGE_CHILD_TRACED, &d->process, -1,
+			      (struct message_child){ 0 });
+	else if (!child_is_in_kernel(&d->process) && !child_is_starved(&d->process))
+		vm_device_condemn(&d->process, reason);
 }
 
 /* One timer: a device that is DOWN waits for its start, one that is UP for its standby. */

@@ -20,6 +20,12 @@ static bool vm_keeps_network(const struct device_config *device)
 	return device->type == DEVICE_TYPE_NET && device->net.mode == NET_MODE_USER;
 }
 
+/* Does another process serve meanwhile? */
+static bool vm_is_ahead(const struct vm *vm, const struct child *child)
+{
+	return child != &vm->core && child == &vm->devices[child->slot].next;
+}
+
 int vm_spawn(struct vm *vm, struct child *child, int program_fd, int *ret_end)
 {
 	cleanup_fd int child_end = -1, our_end = -1;
@@ -39,6 +45,7 @@ int vm_spawn(struct vm *vm, struct child *child, int program_fd, int *ret_end)
 	what = (struct spawn_what){
 		.role = child->role, .title = title, .channel_fd = fd_steal(&child_end),
 		.ring_fd = child->fence.ring_fd, .program_fd = program_fd,
+		.is_ahead = vm_is_ahead(vm, child),
 	};
 	r = spawn(&vm->spawner, &what, &spawned);
 	if (r < 0)
@@ -161,6 +168,7 @@ int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 			.n_cpus = vm->config->n_cpus,
 			.seccomp_log = vm->config->seccomp_log,
 			.verbosity = vm->config->verbosity,
+			.is_ahead = vm_is_ahead(vm, child),
 			.has_root = true,
 			.has_network = !vm_keeps_network(&vm->config->devices[child->slot]),
 			.config = vm->config->devices[child->slot],
