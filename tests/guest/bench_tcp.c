@@ -238,14 +238,16 @@ static bool take(const struct segment *s)
 	return send_tcp(ACK, snd_nxt, 0);
 }
 
-/* As much as the window lets through. */
+/* As much as the window lets through, in pieces of at most half of it, as Linux does. */
 static bool push_out(void)
 {
-	while (snd_nxt - snd_una < snd_wnd) {
-		uint32_t room = snd_wnd - (snd_nxt - snd_una), len = room < mss ? room : mss;
+	static uint32_t wnd_max;
+	uint32_t len;
 
-		if (len < mss && snd_nxt != snd_una)
-			return true; /* no silly small ones */
+	if (snd_wnd > wnd_max)
+		wnd_max = snd_wnd;
+	len = wnd_max / 2 < mss ? wnd_max / 2 : mss;
+	while (snd_nxt - snd_una + len <= snd_wnd) {
 		if (!send_tcp(ACK, snd_nxt, len))
 			return false;
 		snd_nxt += len;

@@ -98,7 +98,7 @@ def user_mode(transport):
                 expect(line_of(vm, "lease") == "lease 10.0.2.15 10.0.2.2 10.0.2.3",
                        f"{vm.output[-800:]!r}")
                 expect(line_of(vm, "name") == "name 192.0.2.7", f"{vm.output[-800:]!r}")
-                expect(line_of(vm, "mtu") == "mtu 65520", f"{vm.output[-800:]!r}")
+                expect(line_of(vm, "mtu") == "mtu 21880", f"{vm.output[-800:]!r}")
                 want = hashlib.sha256(content).hexdigest() if loopback == "on" else "none"
                 expect(line_of(vm, "fetched") == "fetched " + want, f"{vm.output[-800:]!r}")
 
