@@ -250,7 +250,7 @@ struct message_child {
 	bool has_successor; /* CHILD_GONE: do not tell the driver */
 };
 
-/* ADJUST: all of it, every time. No reply: a successor is started with the same. */
+/* ADJUST: all of it, every time. No reply: a successor is started with the same, and told again. */
 struct message_adjust {
 	uint32_t slot;
 	bool link_down; /* net */

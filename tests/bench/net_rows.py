@@ -166,7 +166,7 @@ class MemoryOfMany(Row):
                       tap=None if self.user_net else TAP, user_net=self.user_net, many=True)
         with Run(vmm, guest) as run:
             run.wait_for("probe: idle")
-            time.sleep(2)  # start-up pages go, processes that stand by have come
+            time.sleep(4)  # start-up pages go, processes that stand by have come and trimmed
             pss, uss = run.memory(guest.memory_mib)
         return {"pss_mib": pss / 2**20, "uss_mib": uss / 2**20}
 

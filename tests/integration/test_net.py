@@ -190,6 +190,65 @@ def test_limits_change_at_run_time():
             expect(done.returncode == 1 and done.stderr.count("\n") == 1, f"{args}: {done}")
 
 
+def test_bandwidth_limit_outlives_the_process():
+    own_network()
+    with echo_vm("--restart", "max=100,backoff=0") as vm:
+        echo = Echo("tap0")
+        echo.wait("an echo")
+        # Less than a frame for the whole day: one passes, the next waits for what it owes.
+        vm.ctl("limit", "net0", "bw_size=100", "bw_refill_time=86400000")
+        wait_until(lambda: not echo.once(), "the limit to bite")
+        pid = vm.row("net0")["pid"]
+        os.kill(pid, 9)
+        wait_until(lambda: vm.row("net0")["pid"] not in (pid, 0), "a successor")
+        wait_until(lambda: not echo.once(), "the limit to bite again")
+        vm.ctl("limit", "net0", "bw_size=0")
+        echo.wait("an echo without a limit")
+
+
+def test_disk_limits_change_at_run_time():
+    """At most what the bucket lets through while a limit holds, and much more before and after."""
+    size, refill_ms, depth = 10, 200, 8
+
+    def requests(vm):
+        start = len(vm.output)
+        vm.send("g")
+        end = vm.wait_for("errors=0", start=vm.wait_for("bench: gap ", start=start))
+        return int(vm.output[start:end].split(b"ios=")[1].split()[0]), time.monotonic()
+
+    def grow(vm, text):
+        first, _ = requests(vm)
+        wait_until(lambda: requests(vm)[0] > first + 100 * size, text)
+
+    def is_below(vm, text):
+        first, begin = requests(vm)
+        wait_until(lambda: requests(vm)[0] > first + 3 * size, text + ": it goes on")
+        last, end = requests(vm)
+        return last - first <= size * (end - begin) * 1000 / refill_ms + size + depth
+
+    def stays_below(vm, text):
+        # A successor may have done a little before it was told.
+        wait_until(lambda: is_below(vm, text), text + ": the limit")
+
+    with scratch() as folder:
+        with VM("--disk", f"path={make_disk(folder, size=4 << 20)}", "--restart",
+                "max=100,backoff=0", stdin=True,
+                cmdline=f"probe=bench op=randread depth={depth} span=4 gaps tsc_khz=2000000") as vm:
+            vm.wait_for("bench: begin")
+            grow(vm, "no limit")
+            vm.ctl("limit", "blk0", f"ops_size={size}", f"ops_refill_time={refill_ms}")
+            stays_below(vm, "operations")
+            pid = vm.row("blk0")["pid"]
+            os.kill(pid, 9)
+            wait_until(lambda: vm.row("blk0")["pid"] not in (pid, 0), "a successor")
+            stays_below(vm, "operations, with a successor")
+            vm.ctl("limit", "blk0", "ops_size=0", f"bw_size={size * 4096}",
+                   f"bw_refill_time={refill_ms}")
+            stays_below(vm, "bytes")
+            vm.ctl("limit", "blk0", "bw_size=0")
+            grow(vm, "no limit again")
+
+
 def test_killed_process_goes_on():
     own_network()
     with echo_vm("--restart", "max=100,backoff=0") as vm:
