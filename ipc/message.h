@@ -260,7 +260,7 @@ struct message_child {
 	bool is_blameless; /* CHILD_GONE: killed from outside, not by what it worked on */
 };
 
-/* ADJUST: all of it, every time. No reply: a successor is started with the same. */
+/* ADJUST: all of it, every time. No reply: a successor is started with the same, and told again. */
 struct message_adjust {
 	uint32_t slot;
 	bool link_down; /* net */

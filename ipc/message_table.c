@@ -157,6 +157,7 @@ static const struct codec_field net_config_fields[] = {
 	CODEC_BOOL(link_down),
 	CODEC_BOOL(loopback),
 	CODEC_ANY32(dns),
+	CODEC_ANY32(tap_offloads),
 	CODEC_STRUCT(limits, rate_limit_layout),
 };
 static const struct codec_struct net_config_layout = CODEC_LAYOUT(

@@ -100,6 +100,7 @@ struct net_config {
 	bool link_down; /* `bulkheadctl link`: a successor starts so too */
 	bool loopback; /* USER: the host's loopback may be reached */
 	uint32_t dns; /* USER: server, IPv4, host byte order; 0: none */
+	uint32_t tap_offloads; /* TAP: what this kernel can do, TUN_F_* of TUNSETOFFLOAD */
 	struct rate_limit_config limits;
 };
 

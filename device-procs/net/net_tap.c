@@ -81,28 +81,18 @@ static int set_offloads(int fd, uint64_t features)
 	return ioctl(fd, TUNSETOFFLOAD, (unsigned long)flags) < 0 ? -errno : 0;
 }
 
-/* What this kernel's tun can do: tried, from the newest kernel's to the oldest's. */
-static int probe(int fd, uint64_t *ret)
+/* What the driver may be offered; the warden has asked the kernel. */
+static uint64_t features_of(uint32_t tap_offloads)
 {
-	static const uint64_t host = NET_FEATURE(VIRTIO_NET_F_CSUM) |
-				     NET_FEATURE(VIRTIO_NET_F_HOST_TSO4) |
-				     NET_FEATURE(VIRTIO_NET_F_HOST_TSO6) |
-				     NET_FEATURE(VIRTIO_NET_F_HOST_ECN) |
-				     NET_FEATURE(VIRTIO_NET_F_HOST_UFO);
-	static const uint64_t uso = NET_FEATURE(NET_F_GUEST_USO4) | NET_FEATURE(NET_F_GUEST_USO6);
-	uint64_t all = 0;
+	uint64_t f = NET_FEATURE(VIRTIO_NET_F_CSUM) | NET_FEATURE(VIRTIO_NET_F_HOST_TSO4) |
+		     NET_FEATURE(VIRTIO_NET_F_HOST_TSO6) | NET_FEATURE(VIRTIO_NET_F_HOST_ECN) |
+		     NET_FEATURE(VIRTIO_NET_F_HOST_UFO);
 	size_t i;
-	int r;
 
 	for (i = 0; i < ARRAY_LEN(offloads); i++)
-		all |= NET_FEATURE(offloads[i].feature);
-	*ret = all | host | NET_FEATURE(NET_F_HOST_USO);
-	r = set_offloads(fd, all);
-	if (r == -EINVAL) {
-		*ret = (all & ~uso) | host;
-		r = set_offloads(fd, all & ~uso);
-	}
-	return r == 0 ? set_offloads(fd, 0) : r;
+		if (tap_offloads & offloads[i].tun)
+			f |= NET_FEATURE(offloads[i].feature);
+	return f & NET_FEATURE(NET_F_GUEST_USO4) ? f | NET_FEATURE(NET_F_HOST_USO) : f;
 }
 
 int net_backend_open(const struct message_device_start *start, struct fdset *fds,
@@ -111,8 +101,8 @@ int net_backend_open(const struct message_device_start *start, struct fdset *fds
 {
 	cleanup_free struct net_backend *b = calloc(1, sizeof(*b));
 	uint32_t i;
-	int r;
 
+	(void)text;
 	if (!b)
 		return -ENOMEM;
 	if (start->config.net.mode != NET_MODE_TAP || start->n_fds > NET_PAIRS_MAX ||
@@ -124,11 +114,8 @@ int net_backend_open(const struct message_device_start *start, struct fdset *fds
 		offer->keep_fds[offer->n_keep_fds++] = b->queues[i].fd;
 	}
 	b->n = start->n_fds;
-	r = probe(b->queues[0].fd, ret_features);
-	if (r < 0) {
-		(void)snprintf(text, MESSAGE_TEXT_MAX, "tap: TUNSETOFFLOAD: %s", strerror(-r));
-		return r;
-	}
+	/* The tap may be in use by a predecessor: it is left as it is until takeover. */
+	*ret_features = features_of(start->config.net.tap_offloads);
 	*ret = ptr_steal(b);
 	return 0;
 }

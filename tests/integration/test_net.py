@@ -4,6 +4,7 @@
 Every test is in a network namespace of its own.
 """
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -11,9 +12,10 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 
-from harness import (BULKHEAD, BULKHEADCTL, PROBE, VM, Failure, Skip, expect, make_disk, scratch,
-                     wait_until)
+from harness import (BUILD, BULKHEAD, BULKHEADCTL, LONG, PROBE, VM, Failure, Skip, children_of,
+                     expect, make_disk, scratch, wait_until)
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../net"))
 import peer  # noqa: E402
@@ -188,6 +190,65 @@ def test_limits_change_at_run_time():
             expect(done.returncode == 1 and done.stderr.count("\n") == 1, f"{args}: {done}")
 
 
+def test_bandwidth_limit_outlives_the_process():
+    own_network()
+    with echo_vm("--restart", "max=100,backoff=0") as vm:
+        echo = Echo("tap0")
+        echo.wait("an echo")
+        # Less than a frame for the whole day: one passes, the next waits for what it owes.
+        vm.ctl("limit", "net0", "bw_size=100", "bw_refill_time=86400000")
+        wait_until(lambda: not echo.once(), "the limit to bite")
+        pid = vm.row("net0")["pid"]
+        os.kill(pid, 9)
+        wait_until(lambda: vm.row("net0")["pid"] not in (pid, 0), "a successor")
+        wait_until(lambda: not echo.once(), "the limit to bite again")
+        vm.ctl("limit", "net0", "bw_size=0")
+        echo.wait("an echo without a limit")
+
+
+def test_disk_limits_change_at_run_time():
+    """At most what the bucket lets through while a limit holds, and much more before and after."""
+    size, refill_ms, depth = 10, 200, 8
+
+    def requests(vm):
+        start = len(vm.output)
+        vm.send("g")
+        end = vm.wait_for("errors=0", start=vm.wait_for("bench: gap ", start=start))
+        return int(vm.output[start:end].split(b"ios=")[1].split()[0]), time.monotonic()
+
+    def grow(vm, text):
+        first, _ = requests(vm)
+        wait_until(lambda: requests(vm)[0] > first + 100 * size, text)
+
+    def is_below(vm, text):
+        first, begin = requests(vm)
+        wait_until(lambda: requests(vm)[0] > first + 3 * size, text + ": it goes on")
+        last, end = requests(vm)
+        return last - first <= size * (end - begin) * 1000 / refill_ms + size + depth
+
+    def stays_below(vm, text):
+        # A successor may have done a little before it was told.
+        wait_until(lambda: is_below(vm, text), text + ": the limit")
+
+    with scratch() as folder:
+        with VM("--disk", f"path={make_disk(folder, size=4 << 20)}", "--restart",
+                "max=100,backoff=0", stdin=True,
+                cmdline=f"probe=bench op=randread depth={depth} span=4 gaps tsc_khz=2000000") as vm:
+            vm.wait_for("bench: begin")
+            grow(vm, "no limit")
+            vm.ctl("limit", "blk0", f"ops_size={size}", f"ops_refill_time={refill_ms}")
+            stays_below(vm, "operations")
+            pid = vm.row("blk0")["pid"]
+            os.kill(pid, 9)
+            wait_until(lambda: vm.row("blk0")["pid"] not in (pid, 0), "a successor")
+            stays_below(vm, "operations, with a successor")
+            vm.ctl("limit", "blk0", "ops_size=0", f"bw_size={size * 4096}",
+                   f"bw_refill_time={refill_ms}")
+            stays_below(vm, "bytes")
+            vm.ctl("limit", "blk0", "bw_size=0")
+            grow(vm, "no limit again")
+
+
 def test_killed_process_goes_on():
     own_network()
     with echo_vm("--restart", "max=100,backoff=0") as vm:
@@ -221,6 +282,59 @@ def test_two_nics_one_of_which_dies():
         killer.join()
         expect(lost == 0, f"{lost} of 200 echoes lost while the other NIC died")
         expect(int(vm.row("net0")["restarts"]) == 0, str(vm.row("net0")))
+
+
+def test_a_standby_leaves_the_tap_alone():
+    """The offloads of a tap are the driver's, also while a successor is started ahead."""
+    own_network()
+
+    def offloads(tap):
+        told = subprocess.run(["ethtool", "-k", tap], capture_output=True, text=True, check=True)
+        return [line for line in told.stdout.splitlines() if line.endswith(": on")]
+
+    def processes(vm):
+        """Those that are in their sandbox, which comes after all that is done at the start."""
+        n = 0
+        for pid in children_of(vm.process.pid):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as comm:
+                n += comm.read().startswith("bulkhead-net") and os.stat(f"/proc/{pid}").st_uid != 0
+        return n
+
+    with VM("--net", "tap=tap0", "--restart", "max=100,backoff=0",
+            cmdline="probe=bench-net op=rx gso=1 seconds=1000") as vm:
+        vm.wait_for("bench: ready")
+        wait_until(lambda: "tcp-segmentation-offload: on" in offloads("tap0"), "segmentation")
+        before = offloads("tap0")
+        for text in ("with a standby", "after its takeover, with the next one"):
+            wait_until(lambda: processes(vm) == 2, "a standby")
+            wait_until(lambda: "tcp-segmentation-offload: on" in offloads("tap0"), text)
+            pid = vm.row("net0")["pid"]
+            expect(offloads("tap0") == before, f"{text}: {offloads('tap0')}, before {before}")
+            os.kill(pid, 9)
+            wait_until(lambda: vm.row("net0")["pid"] not in (pid, 0), "a successor")
+            wait_until(lambda: offloads("tap0") == before, "the successor's offloads")
+
+
+def test_no_byte_is_wrong():
+    """Frames of all sizes there and back, each byte compared: 1 GiB, 10 with --long."""
+    own_network()
+    mib = 10240 if LONG else 1024
+    with VM("--net", f"tap=tap0,mtu=65000,mac={MAC}", cmdline=f"probe=net-verify mib={mib}") as vm:
+        peer.tap_wait("tap0")
+        mirror = subprocess.Popen([os.path.join(BUILD, "tests/bench/net_load"), "echo", "tap0"])
+        try:
+            begin = time.monotonic()
+            vm.wait_for("probe: net-verify done", 1200 if LONG else 240)
+            vm.wait_for(" wrong\n", 60)
+            print(f"# in {time.monotonic() - begin:.1f} s: "
+                  f"{vm.output[vm.output.rindex(b'done') + 5:].decode().strip()}", flush=True)
+            expect(b" 0 wrong" in vm.output, f"{vm.output[-200:]!r}")
+        finally:
+            mirror.kill()
+            mirror.wait()
+
+
+test_no_byte_is_wrong.timeout = 1300 if LONG else 300
 
 
 def test_user_mode():

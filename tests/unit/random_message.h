@@ -91,6 +91,7 @@ static inline void random_net_config(uint64_t *state, struct net_config *c)
 	c->link_down = random_bool(state);
 	c->loopback = random_bool(state);
 	c->dns = random_in(state, 0, UINT32_MAX);
+	c->tap_offloads = random_in(state, 0, UINT32_MAX);
 	random_limits(state, &c->limits);
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A program that goes through the same lock-down as bulkhead-blk, with its very filter, and then
- * does one forbidden thing. Run as root, or as root of a user namespace that has ids to give:
+ * A program that goes through the same lock-down as a device's program, bulkhead-blk if no other is
+ * named, with its very filter, and then does one forbidden thing. Run as root, or as root of a user
+ * namespace that has ids to give:
  *
- *	sandbox_probe ACT [--uid N] [--log]
+ *	sandbox_probe ACT [--program NAME] [--uid N] [--log]
  *
  * The first process plays the warden: it spawns itself into a new pid and net namespace and
  * prints how the child ended:  "signal N", "exit N", or "started: step: error".
@@ -13,6 +14,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/io_uring.h>
 #include <poll.h>
 #include <sched.h>
@@ -149,6 +151,64 @@ static int act_ioctl(void)
 	int n;
 
 	return refused_with(syscall(SYS_ioctl, 0, FIONREAD, &n), -1);
+}
+
+/* Acts that one program needs and the others may not do. The kernel refuses them: no such fd. */
+static int act_ioctl_tun_offload(void)
+{
+	return syscall(SYS_ioctl, -1, TUNSETOFFLOAD, 0) < 0 && errno == EBADF ? 0 : ODD;
+}
+
+static int act_ioctl_tun_attach(void)
+{
+	return refused_with(syscall(SYS_ioctl, -1, TUNSETIFF, NULL), -1);
+}
+
+static int act_ioctl_window_size(void)
+{
+	return syscall(SYS_ioctl, -1, TIOCGWINSZ, 0) < 0 && errno == EBADF ? 0 : ODD;
+}
+
+static int act_ioctl_type_for_user(void)
+{
+	return refused_with(syscall(SYS_ioctl, -1, TIOCSTI, "x"), -1);
+}
+
+static int act_getrandom(void)
+{
+	char byte;
+
+	return syscall(SYS_getrandom, &byte, 1, 0) == 1 ? 0 : ODD;
+}
+
+static int act_accept(void)
+{
+	return syscall(SYS_accept4, -1, NULL, NULL, SOCK_CLOEXEC) < 0 && errno == EBADF ? 0 : ODD;
+}
+
+static int act_writev(void)
+{
+	return syscall(SYS_writev, -1, NULL, 0) < 0 && errno == EBADF ? 0 : ODD;
+}
+
+static int act_connect(void)
+{
+	return syscall(SYS_connect, -1, NULL, 0) < 0 && errno == EBADF ? 0 : ODD;
+}
+
+static int act_socket_unix(void)
+{
+	return refused_with(syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0), -1);
+}
+
+static int act_socket_packet(void)
+{
+	return refused_with(syscall(SYS_socket, AF_PACKET, SOCK_RAW, 0), -1);
+}
+
+static int act_socket_inet6(void)
+{
+	return refused_with(syscall(SYS_socket, AF_INET6, SOCK_STREAM, 0), -1);
 }
 
 static int act_dup(void)
@@ -319,6 +379,17 @@ static const struct act {
 	{ "mount", act_mount, SEALED },
 	{ "setuid", act_setuid, SEALED },
 	{ "ioctl", act_ioctl, SEALED },
+	{ "ioctl-tun-offload", act_ioctl_tun_offload, SEALED },
+	{ "ioctl-tun-attach", act_ioctl_tun_attach, SEALED },
+	{ "ioctl-window-size", act_ioctl_window_size, SEALED },
+	{ "ioctl-type-for-user", act_ioctl_type_for_user, SEALED },
+	{ "getrandom", act_getrandom, SEALED },
+	{ "accept", act_accept, SEALED },
+	{ "writev", act_writev, SEALED },
+	{ "connect", act_connect, SEALED },
+	{ "socket-unix", act_socket_unix, SEALED },
+	{ "socket-packet", act_socket_packet, SEALED },
+	{ "socket-inet6", act_socket_inet6, SEALED },
 	{ "dup", act_dup, SEALED },
 	{ "process_vm_readv", act_process_vm_readv, SEALED },
 	{ "bpf", act_bpf, SEALED },
@@ -336,6 +407,24 @@ static const struct act {
 	{ "unsealed-connect", act_unsealed_connect, UNSEALED },
 };
 
+static const struct {
+	const char *name;
+	const struct sandbox_filter *filter;
+} programs[] = {
+	{ "blk", &blk_filter },	    { "net", &net_filter }, { "net-user", &net_user_filter },
+	{ "console", &console_filter }, { "rng", &rng_filter },
+};
+
+static const struct sandbox_filter *find_filter(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(programs); i++)
+		if (strcmp(programs[i].name, name) == 0)
+			return programs[i].filter;
+	return NULL;
+}
+
 static const struct act *find_act(const char *name)
 {
 	size_t i;
@@ -351,11 +440,12 @@ static void report(const char *text)
 	(void)!write(REPORT_FD, text, strlen(text));
 }
 
-static int child_main(const struct act *act, uid_t uid, bool log)
+static int child_main(const struct act *act, const struct sandbox_filter *filter, uid_t uid,
+		      bool log)
 {
 	static const int keep[] = { REPORT_FD, WARDEN_FD };
-	static const struct sandbox_profile profile = {
-		.name = "probe", .filter = &blk_filter, .max_fds = MAX_FDS, .max_threads = 1,
+	const struct sandbox_profile profile = {
+		.name = "probe", .filter = filter, .max_fds = MAX_FDS, .max_threads = 1,
 		.fsize_from_params = true,
 	};
 	struct sandbox_params params = {
@@ -455,6 +545,7 @@ static int warden_main(const struct act *act, char **argv)
 int main(int argc, char **argv)
 {
 	const struct act *act;
+	const struct sandbox_filter *filter = &blk_filter;
 	uid_t uid = 0x6fff0000; /* outside every block that the warden hands out */
 	bool log = false;
 	int i;
@@ -466,6 +557,8 @@ int main(int argc, char **argv)
 			log = true;
 		else if (strcmp(argv[i], "--uid") == 0 && i + 1 < argc)
 			uid = (uid_t)strtoul(argv[++i], NULL, 0);
+		else if (strcmp(argv[i], "--program") == 0 && i + 1 < argc)
+			filter = find_filter(argv[++i]);
 		else
 			return 2;
 	}
@@ -475,9 +568,9 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	act = find_act(argv[1]);
-	if (!act)
+	if (!act || !filter)
 		return 2;
 	if (strcmp(argv[0], "sandbox_probe_child") == 0)
-		return child_main(act, uid, log);
+		return child_main(act, filter, uid, log);
 	return warden_main(act, argv);
 }

@@ -65,6 +65,47 @@ Test(sandbox, every_forbidden_act_kills)
 		expect(acts[i], killed);
 }
 
+/* Of each program: what it needs and may do, and what its list is there to refuse. */
+Test(sandbox, each_list_has_its_own_exceptions)
+{
+	static const char *const forbidden[] = {
+		"open", "open-old", "ptrace", "execve", "fork", "clone", "clone3", "mmap-exec",
+		"mprotect-exec", "io_uring_setup", "kill", "unshare", "mount", "setuid", "dup",
+		"process_vm_readv", "bpf", "x32", "i386", "ioctl-tun-attach", "ioctl-type-for-user",
+		"socket-unix", "socket-packet", "socket-inet6",
+	};
+	static const char *const some[] = {
+		"ioctl-tun-offload", "ioctl-window-size", "getrandom", "accept", "writev", "connect",
+	};
+	static const struct {
+		const char *name, *may;
+	} programs[] = {
+		{ "net", "none ioctl-tun-offload writev" },
+		{ "net-user", "none accept writev connect" },
+		{ "console", "none ioctl-window-size accept writev" },
+		{ "rng", "none getrandom" },
+	};
+	char killed[32], arguments[64];
+	size_t i, j;
+
+	(void)snprintf(killed, sizeof(killed), "sealed signal %d ", SIGSYS);
+	for (i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
+		(void)snprintf(arguments, sizeof(arguments), "none --program %s", programs[i].name);
+		expect(arguments, "sealed exit 0 ");
+		for (j = 0; j < sizeof(forbidden) / sizeof(forbidden[0]); j++) {
+			(void)snprintf(arguments, sizeof(arguments), "%s --program %s", forbidden[j],
+				       programs[i].name);
+			expect(arguments, killed);
+		}
+		for (j = 0; j < sizeof(some) / sizeof(some[0]); j++) {
+			(void)snprintf(arguments, sizeof(arguments), "%s --program %s", some[j],
+				       programs[i].name);
+			expect(arguments, strstr(programs[i].may, some[j]) ? "sealed exit 0 " :
+									       killed);
+		}
+	}
+}
+
 Test(sandbox, limits_hold_where_the_call_is_allowed)
 {
 	expect("fd-too-many", "sealed exit 0 ");

@@ -39,7 +39,7 @@ static const char config_help_text[] =
 	"                       (default 2; mode=user has 2)\n"
 	"      queue_size=N     a power of two, 2 to 1024 (default 256)\n"
 	"      mtu=N            1280 to 65535, set on the tap and told to the guest (default: the\n"
-	"                       tap's; 65520 with mode=user)\n"
+	"                       tap's; 21880 with mode=user)\n"
 	"      offload_tso, offload_ufo, offload_csum=on|off\n"
 	"                       what the guest may leave to the host, and take from it (default on)\n"
 	"      hostfwd=tcp:[ADDRESS:]PORT-PORT\n"

@@ -9,7 +9,12 @@
 #include <string.h>
 
 #define NET_QUEUE_SIZE_DEFAULT 256u
-#define NET_USER_MTU 65520u /* the largest that libslirp takes; it ends every connection itself */
+/*
+ * libslirp ends every connection itself, so segments are as large as it can cope with: a window that
+ * was too small for one is opened again only if it grows by two, and no window is above 64 KiB. With
+ * more than a third of that a guest that sends would have to wait for its own probes.
+ */
+#define NET_USER_MTU 21880u
 #define NET_MTU_MIN 1280u /* VIRTIO 1.2 §5.1.4.1: what a device may announce */
 
 /* What needs a second look once all keys are there. */

@@ -206,6 +206,26 @@ static int tap_set_header(const struct fdset *fds, struct failure *f)
 }
 
 /*
+ * Which offloads this kernel's tun knows; it can only be tried out. That is done here and once: on
+ * a tap that is in use, which a successor's would be, it would change what frames look like.
+ */
+static int tap_find_offloads(const struct fdset *fds, struct net_resources *res, struct failure *f)
+{
+	static const unsigned usual = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN |
+				      TUN_F_UFO;
+	static const unsigned uso = 0x20u | 0x40u; /* TUN_F_USO4, _USO6: Linux 6.2 */
+	int fd = fds->fds[0];
+
+	res->tap_offloads = usual | uso;
+	if (ioctl(fd, TUNSETOFFLOAD, (unsigned long)res->tap_offloads) < 0)
+		res->tap_offloads = usual;
+	if (ioctl(fd, TUNSETOFFLOAD, (unsigned long)res->tap_offloads) < 0 ||
+	    ioctl(fd, TUNSETOFFLOAD, 0ul) < 0)
+		return failure_set(f, STATUS_FAILED, "--net: TUNSETOFFLOAD: %s", strerror(errno));
+	return 0;
+}
+
+/*
  * A port that is forwarded. Bound and never listened on, the socket keeps it for the device
  * process and each successor, which all listen with SO_REUSEADDR as we do.
  */
@@ -329,6 +349,8 @@ int net_resources_open(const char *vm_name, const struct device_config *device,
 	}
 	if (r == 0)
 		r = tap_set_header(ret_fds, f);
+	if (r == 0)
+		r = tap_find_offloads(ret_fds, res, f);
 	if (r == 0)
 		r = tap_set_mtu(net, name, res, f);
 	return r;

@@ -17,6 +17,7 @@ struct net_resources {
 	uint64_t mac; /* as configured, or the one found for it */
 	uint32_t mtu; /* to be announced; 0: none */
 	uint32_t dns; /* IPv4, host byte order; 0: none */
+	uint32_t tap_offloads; /* TUN_F_* that this kernel knows */
 };
 
 /** net_resources_init() - nothing is open */

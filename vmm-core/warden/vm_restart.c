@@ -252,6 +252,15 @@ void vm_device_died(struct vm_device *d)
 		control_on_restart(d->vm->control, d, ECANCELED, d->process.last_exit);
 }
 
+/* It was started, ahead perhaps, with limits and a link that may have changed since. */
+static void device_adjust(struct vm_device *d)
+{
+	enum device_type type = d->vm->config->devices[d->process.slot].type;
+
+	if (type == DEVICE_TYPE_BLK || type == DEVICE_TYPE_NET)
+		(void)vm_core_adjust(d->vm, &d->vm->adjusts[d->process.slot]);
+}
+
 void vm_device_ready(struct vm_device *d)
 {
 	struct child *p = &d->process;
@@ -263,6 +272,7 @@ void vm_device_ready(struct vm_device *d)
 	d->down_since_ns = 0;
 	vm_note(d->vm, LOG_LEVEL_INFO, p->name, "process %d serves the guest after %llu us",
 		(int)p->pid, (unsigned long long)p->last_stall_us);
+	device_adjust(d);
 	control_on_restart(d->vm->control, d, 0, "");
 	vm_device_want_standby(d);
 }

@@ -123,6 +123,7 @@ static void vm_describe_device(const struct vm *vm, struct message_device_start 
 	start->config.net.mac = res->mac;
 	start->config.net.mtu = res->mtu;
 	start->config.net.dns = res->dns;
+	start->config.net.tap_offloads = res->tap_offloads;
 	start->n_forwards = config->net.host->n_forwards;
 	memcpy(start->forwards, config->net.host->forwards, sizeof(start->forwards));
 }
