@@ -242,7 +242,9 @@ bool net_state_load(const struct net_saved *from, const struct net_control_limit
 	memcpy(&s, &from->copies[current % 2], sizeof(s));
 	for (i = 0; i < ARRAY_LEN(flags); i++)
 		*flags[i] = *flags[i] != 0;
-	if (s.n_pairs == 0 || s.n_pairs > limits->n_pairs_max)
+	/* Without MQ the second pair's place is the control queue's, §5.1.2. */
+	if (s.n_pairs == 0 || s.n_pairs > limits->n_pairs_max ||
+	    !(limits->features & NET_FEATURE(VIRTIO_NET_F_MQ)))
 		s.n_pairs = 1;
 	if (is_multicast(s.mac))
 		memcpy(s.mac, ret->mac, sizeof(s.mac));

@@ -239,7 +239,8 @@ static uint32_t copy_command(const struct virtqueue_chain *chain, uint8_t *ret)
 {
 	uint32_t i, done = 0;
 
-	if (chain->is_bad || chain->is_cut || chain->readable_len > NET_CONTROL_BYTES_MAX)
+	if (chain->is_poisoned || chain->is_bad || chain->is_cut ||
+	    chain->readable_len > NET_CONTROL_BYTES_MAX)
 		return 0;
 	for (i = 0; i < chain->n_readable; i++) {
 		uint32_t n = span_len(&chain->spans[i]);
@@ -286,11 +287,12 @@ static int serve_control(struct net_device *net, uint32_t queue)
 		return 0;
 	for (i = 0; i < vq->size; i++) {
 		r = virtqueue_pop(vq, &chain);
-		if (r == VIRTQUEUE_EMPTY && virtqueue_enable_notify(vq))
-			continue;
-		if (r != 0)
+		if (r == 0)
+			virtqueue_push(vq, chain.head, run_command(net, &chain));
+		else if (r == VIRTQUEUE_EMPTY && virtqueue_enable_notify(vq))
+			r = 0; /* came meanwhile, without a kick */
+		else
 			break;
-		virtqueue_push(vq, chain.head, run_command(net, &chain));
 	}
 	device_publish(net->dev, queue);
 	if (r == VIRTQUEUE_BROKEN)
@@ -354,9 +356,11 @@ static void net_adjust(void *state, const struct message_adjust *adjust)
 	if (net->link_down == adjust->link_down)
 		return;
 	net->link_down = adjust->link_down;
-	/* Whoever knew us by another port has to be told. */
-	net->state.announce = !adjust->link_down &&
-			      (net->limits.features & NET_FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE));
+	/* Whoever knew us by another port has to be told, by a successor too. */
+	if (net->limits.features & NET_FEATURE(VIRTIO_NET_F_GUEST_ANNOUNCE)) {
+		net->state.announce = !adjust->link_down;
+		net_state_save(&net->state, device_state_area(net->dev));
+	}
 	net_backend_set_link(net->backend, !adjust->link_down);
 	config_changed(net);
 }

@@ -7,6 +7,7 @@
 #define ETHERNET_BYTES 14u
 #define ETHERTYPE_AT 12u
 #define ETHERTYPE_IPV4 0x0800u
+#define ETHERTYPE_ARP 0x0806u
 #define IP_BYTES 20u
 #define IP_FRAGMENT_AT 6u
 #define IP_PROTOCOL_AT 9u
@@ -114,8 +115,9 @@ bool net_user_from_guest(const struct net_user_addresses *a, uint8_t *frame, uin
 	struct packet p;
 	uint32_t to;
 
+	/* libslirp has parsers for more, NC-SI and IPv6, that nobody here needs. */
 	if (!parse(frame, len, &p))
-		return true; /* ARP; libslirp drops the rest */
+		return len >= ETHERNET_BYTES && get16(frame + ETHERTYPE_AT) == ETHERTYPE_ARP;
 	to = get32(p.ip + IP_DESTINATION_AT);
 	if (to >> 24 == 127 || to >> 24 == 0)
 		return false;

@@ -3,6 +3,8 @@
  * Which of the guest's frames libslirp gets to see, and the DNS server behind its own address.
  * Pure. bulkhead-net-user; frames of the guest are hostile.
  *
+ * ARP and IPv4 only: what is not let through cannot be parsed wrongly.
+ *
  * libslirp would open connections to whatever address a packet names. To 127/8 and 0/8 that is
  * this host's loopback, which no guest has business with: what may be reached of it goes by the
  * gateway's address, which libslirp checks itself.

@@ -28,10 +28,12 @@ class Guest:
     """What to run: probe, its command line, its disk."""
 
     def __init__(self, probe, cmdline, disk=None, direct=False, cpus=1, memory_mib=128, tap=None,
-                 iommu=False):
+                 iommu=False, user_net=False, many=False):
         self.probe, self.cmdline, self.disk, self.tap = probe, cmdline, disk, tap
         self.direct, self.cpus, self.memory_mib = direct, cpus, memory_mib
         self.iommu = iommu  # Bulkhead only
+        self.user_net = user_net  # a NIC in user mode; the host's loopback may be reached
+        self.many = many  # a console and a source of entropy, too
 
 
 class Vmm:
@@ -44,6 +46,7 @@ class Vmm:
     name = ""
     is_host = False  # a ceiling: no VM
     needs_helper = False
+    has_user_mode = False  # networking without a tap
 
     def __init__(self, program):
         self.program = program
@@ -61,6 +64,7 @@ class Vmm:
 
 class Bulkhead(Vmm):
     name = "bulkhead"
+    has_user_mode = True
 
     def __init__(self, program, transport, is_peer=False):
         super().__init__(program)
@@ -78,6 +82,10 @@ class Bulkhead(Vmm):
                      + (",iommu=on" if guest.iommu else "")]
         if guest.tap:
             argv += ["--net", f"tap={guest.tap},mac={TAP_MAC}"]
+        if guest.user_net:
+            argv += ["--net", f"mode=user,loopback=on,mac={TAP_MAC}"]
+        if guest.many:
+            argv += ["--console", "null", "--rng"]
         return argv
 
 
@@ -87,7 +95,8 @@ class CloudHypervisor(Vmm):
     def command(self, guest, folder):
         argv = [self.program, "--kernel", guest.probe, "--cmdline", guest.cmdline,
                 "--cpus", f"boot={guest.cpus}", "--memory", f"size={guest.memory_mib}M",
-                "--serial", "tty", "--console", "off", "--seccomp", "true"]
+                "--serial", "tty", "--console", "null" if guest.many else "off",
+                "--seccomp", "true"]  # entropy is there in any case
         if guest.disk:
             argv += ["--disk", f"path={guest.disk},image_type=raw"
                      + (",direct=on" if guest.direct else "")]
@@ -120,6 +129,8 @@ class Firecracker(Vmm):
         if guest.tap:
             config["network-interfaces"] = [{"iface_id": "n0", "host_dev_name": guest.tap,
                                              "guest_mac": TAP_MAC}]
+        if guest.many:
+            config["entropy"] = {}  # it has no virtio console
         path = os.path.join(folder, "firecracker.json")
         with open(path, "w") as out:
             json.dump(config, out)
@@ -127,6 +138,7 @@ class Firecracker(Vmm):
 
 
 class Qemu(Vmm):
+    has_user_mode = True
     machine = "microvm,x-option-roms=off,rtc=off,pit=off,pic=off"
 
     def __init__(self, program, name="qemu-microvm"):
@@ -157,12 +169,18 @@ class Qemu(Vmm):
         if guest.tap:
             argv += ["-netdev", f"tap,id=n0,ifname={guest.tap},script=no,downscript=no,vhost=off",
                      "-device", f"virtio-net-device,netdev=n0,mac={TAP_MAC}"]
+        if guest.user_net:
+            argv += ["-netdev", "user,id=n0", "-device", f"virtio-net-device,netdev=n0,mac={TAP_MAC}"]
+        if guest.many:
+            argv += ["-device", "virtio-serial-device", "-chardev", "null,id=c1",
+                     "-device", "virtconsole,chardev=c1", "-device", "virtio-rng-device"]
         return argv
 
 
 class QemuStorageDaemon(Qemu):
     """The disk in a process of its own, by vhost-user: QEMU's microvm in front of it."""
 
+    has_user_mode = False  # nothing but the disk differs
     machine = Qemu.machine + ",memory-backend=ram"
     needs_helper = True
 

@@ -122,7 +122,7 @@ void bench_net_run(void)
 	discover();
 	dev = discover_nth(VIRTIO_ID_NET, 0);
 	if (is_gso)
-		features |= NET_F_CSUM | NET_F_HOST_TSO4;
+		features |= NET_F_CSUM | NET_F_HOST_TSO4 | NET_F_GUEST_CSUM | NET_F_GUEST_TSO4;
 	if (!dev || len > 64000 + ETH_HEADER + 40 ||
 	    !net_start(&net, dev, features, QUEUE_MAX, BUFFER)) {
 		print("bench: no NIC that starts\n");

@@ -80,6 +80,7 @@ int net_receive(struct net *net, uint8_t *to, uint64_t timeout_ms)
 {
 	static uint8_t scratch[NET_HEADER + NET_FRAME_MAX];
 	struct vring_used_elem elem;
+	uint16_t old = net->rx.avail_idx;
 	uint32_t done = 0, n = 1, got;
 
 	if (!to)
@@ -94,7 +95,10 @@ int net_receive(struct net *net, uint8_t *to, uint64_t timeout_ms)
 		if (i == 0)
 			n = ((struct net_header *)to)->num_buffers;
 	}
-	vq_kick(&net->rx);
+	if (net->dev->features & FEATURE_EVENT_IDX)
+		vq_kick_event(&net->rx, old);
+	else
+		vq_kick(&net->rx);
 	return (int)done;
 }
 

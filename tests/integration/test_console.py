@@ -3,6 +3,7 @@
 The guest is the probe in its mode vcon (tests/guest/modes_console.c)."""
 
 import fcntl
+import hashlib
 import os
 import pty
 import select
@@ -13,7 +14,7 @@ import struct
 import termios
 import time
 
-from harness import VM, Failure, expect, scratch, wait_until
+from harness import LONG, VM, Failure, expect, scratch, wait_until
 
 LINE_BYTES = 16
 
@@ -118,6 +119,33 @@ def test_pty_with_slow_reader_loses_nothing():
             time.sleep(0.002)
             end.seen += os.read(end.fd, 1024)
         expect(end.seen == dump_of(lines), "the dump differs")
+
+
+def dump_by_pty(mib):
+    """A dump as fast as both ends can, too large to be kept: its checksum."""
+    lines, want, got, n = (mib << 20) // LINE_BYTES, hashlib.sha256(), hashlib.sha256(), 0
+    for start in range(0, lines, 4096):
+        want.update(b"".join(b"%015x\n" % i for i in range(start, min(start + 4096, lines))))
+    with vcon("pty") as vm:
+        vm.wait_for("vcon: started")
+        end = open_pty(vm)
+        end.send(f"dump{lines}\n")
+        begin = last = time.monotonic()
+        while n < mib << 20:
+            if select.select([end.fd], [], [], 0.2)[0]:
+                chunk = os.read(end.fd, 65536)
+                got.update(chunk)
+                n += len(chunk)
+                last = time.monotonic()
+            expect(time.monotonic() - last < 60, f"{n} bytes came")
+        print(f"# {mib} MiB in {time.monotonic() - begin:.1f} s", flush=True)
+        vm.wait_for(f"vcon: dump{lines} done")
+        expect(counter(vm, "dropped_bytes") == 0, "bytes were dropped")
+    expect(got.digest() == want.digest(), f"the dump of {mib} MiB differs")
+
+
+def test_large_dump_by_pty():
+    dump_by_pty(100 if LONG else 16)
 
 
 def test_tty():

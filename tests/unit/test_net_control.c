@@ -155,3 +155,20 @@ Test(net_control, what_was_saved_is_hostile)
 	cr_expect_eq(other.mac[0], 0x02);
 	cr_expect_eq(other.guest_offloads, net_guest_offloads(all.features));
 }
+
+/* The queue of a second pair would be the control queue. */
+Test(net_control, without_mq_there_is_one_pair_whatever_was_saved)
+{
+	const struct net_control_limits no_mq = {
+		.features = all.features & ~NET_FEATURE(VIRTIO_NET_F_MQ), .n_pairs_max = 4 };
+	struct net_saved saved;
+	struct net_state other = state;
+
+	memset(&saved, 0, sizeof(saved));
+	other.n_pairs = 4;
+	net_state_save(&other, &saved);
+	cr_assert(net_state_load(&saved, &all, &other));
+	cr_expect_eq(other.n_pairs, 4);
+	cr_assert(net_state_load(&saved, &no_mq, &other));
+	cr_expect_eq(other.n_pairs, 1);
+}

@@ -137,6 +137,21 @@ Test(net_user_frame, fragments_and_short_ones_do_not_reach_the_nameserver)
 	make(17, a.dhcp_start, a.nameserver, 1234, 53);
 	frame[14] = 0x4f; /* a header longer than the frame */
 	cr_expect(!net_user_from_guest(&a, frame, 64));
-	/* too short for an address: libslirp drops it */
-	cr_expect(net_user_from_guest(&a, frame, 33));
+	cr_expect(!net_user_from_guest(&a, frame, 33), "too short for an address");
+}
+
+/* libslirp has parsers for IPv6 and NC-SI too. */
+Test(net_user_frame, nothing_but_arp_and_ipv4)
+{
+	struct net_user_addresses a = net_user_addresses(LOCAL);
+
+	for (uint32_t type = 0; type <= 0xffff; type++) {
+		bool is_known = type == 0x0800 || type == 0x0806;
+
+		make(6, a.dhcp_start, IP(192, 0, 2, 1), 1000, 80);
+		frame[12] = (uint8_t)(type >> 8);
+		frame[13] = (uint8_t)type;
+		cr_expect_eq(net_user_from_guest(&a, frame, sizeof(frame)), is_known, "%#x", type);
+	}
+	cr_expect(!net_user_from_guest(&a, frame, 13), "too short for a type");
 }
