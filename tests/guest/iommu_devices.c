@@ -587,3 +587,56 @@ void iommu_devices_cases(void)
 		tap_case(rings_unmapped, i, "%s: rings unmapped while it is idle", kind->name);
 	}
 }
+
+/* --- probe=iommu-drive: all of them in turns, until `q` on COM1, whatever dies meanwhile --- */
+
+static const char *drive_start(const struct kind *kind)
+{
+	dev = discover_nth(kind->id, 0);
+	EXPECT(dev, "there is none");
+	EXPECT(iommu_attach(1, dev->function, 0) == IOMMU_OK, "attach");
+	if (kind == &kinds[1]) /* the first: without it there is no domain */
+		EXPECT(iommu_map(1, 0, arena_last(), 0, MAP_RW) == IOMMU_OK, "no map of RAM");
+	return kind->start();
+}
+
+/* What was under way when a process died may be lost: a frame, a connection that was new. */
+static const char *drive_once(const struct kind *kind)
+{
+	const char *fault = NULL;
+
+	dev = discover_nth(kind->id, 0);
+	for (unsigned tries = 0; tries < 3; tries++) {
+		size_t mark = memory_mark();
+
+		fault = kind->works();
+		memory_release(mark);
+		if (!fault)
+			break;
+	}
+	return fault;
+}
+
+void iommu_drive_run(void)
+{
+	const char *fault = NULL;
+	unsigned n = 0;
+
+	discover();
+	mmu.dev = discover_nth(VIRTIO_ID_IOMMU, 0);
+	fault = mmu.dev ? iommu_start(IOMMU_FEATURES, N_EVENTS) : "no IOMMU";
+	if (!fault)
+		iommu_set_bypass(0);
+	for (unsigned i = 1; i < ARRAY_LEN(kinds) && !fault; i++) /* without the tap */
+		fault = drive_start(&kinds[i]);
+	for (; !fault && console_get() != 'q'; n++) {
+		for (unsigned i = 1; i < ARRAY_LEN(kinds) && !fault; i++) {
+			fault = drive_once(&kinds[i]);
+			if (fault)
+				print("drive: %s, round %u\n", kinds[i].name, n);
+		}
+		if (n % 20 == 0)
+			print("drive: round %u\n", n);
+	}
+	print("drive: %s\n", fault ? fault : no_fault() ? "a fault" : "done");
+}
