@@ -18,7 +18,7 @@
 #include "ipc/resident.h"
 
 #define START_DEADLINE_MS 10000u /* the warden wrote DEVICE_START before it gave the fd away */
-#define SETUP_FDS_MAX (1u + GUEST_MEMORY_REGIONS_MAX)
+#define SETUP_FDS_MAX (1u + GUEST_MEMORY_REGIONS_MAX + 3u) /* page, memory, the IOMMU's */
 #define SETUP_SOON_MS 100u /* after that this process is a standby, and may wait for long */
 
 #define RING_FEATURES                                                                             \
@@ -239,8 +239,11 @@ static uint64_t fd_limit(const struct device *dev)
 		highest = fd;
 	}
 	limit = n_open + dev->offer.n_late_fds + 2ull * dev->offer.n_queues;
-	if (dev->page == NULL && limit < n_open + SETUP_FDS_MAX)
-		limit = n_open + SETUP_FDS_MAX; /* closed again once they are mapped */
+	if (dev->page == NULL) {
+		limit += dev->is_behind_iommu; /* the eventfd of faults */
+		if (limit < n_open + SETUP_FDS_MAX)
+			limit = n_open + SETUP_FDS_MAX; /* closed again once they are mapped */
+	}
 	return limit > (uint64_t)highest ? limit : (uint64_t)highest + 1;
 }
 

@@ -34,7 +34,8 @@
 #include "sandbox/filters.h"
 
 #define QUEUE_SIZE 128u
-#define SPANS_MAX QUEUE_SIZE /* a chain has no more descriptors than the queue */
+/* A chain has no more descriptors than the queue, but those may lie in more mappings. */
+#define SPANS_MAX (2 * QUEUE_SIZE)
 #define BATCH 32u /* chains before other events get their turn */
 #define TURN_BYTES (256u << 10) /* and bytes of output */
 #define PTY_UNSEEN_S 1
@@ -321,7 +322,8 @@ static int transmit(struct console_device *c, const struct virtqueue_chain *chai
 static int take_output(struct console_device *c, struct virtqueue *vq,
 		       const struct virtqueue_chain *chain, uint32_t *budget)
 {
-	bool is_bad = chain->is_bad || chain->writable_len > 0 || chain->is_poisoned;
+	bool is_bad = chain->is_bad || chain->is_cut || chain->writable_len > 0 ||
+		      chain->is_poisoned;
 	int r = 0;
 
 	if (is_bad)
@@ -414,8 +416,8 @@ static int give_some(struct console_device *c, struct virtqueue *vq)
 		return r;
 	if (console_input_left(c->input) == 0) {
 		virtqueue_unpop(vq, chain.head);
-	} else if (chain.is_bad || chain.n_readable > 0 || chain.writable_len == 0 ||
-		   chain.is_poisoned) {
+	} else if (chain.is_bad || chain.is_cut || chain.n_readable > 0 ||
+		   chain.writable_len == 0 || chain.is_poisoned) {
 		device_count(c->dev, DEVICE_COUNTER_BAD_REQUESTS, 1);
 		virtqueue_push(vq, chain.head, 0);
 	} else {

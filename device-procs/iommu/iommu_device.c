@@ -55,6 +55,7 @@ struct iommu_device {
 	bool is_adopted; /* nothing is written to the table before: a predecessor may be at work */
 	bool has_bypass; /* VIRTIO_IOMMU_F_BYPASS_CONFIG was negotiated */
 	struct event *poll, *faults;
+	uint32_t first_fault; /* endpoint whose faults go first: one that raises many is not always it */
 	struct pending pending;
 	struct span spans[IOMMU_SPANS_MAX];
 };
@@ -360,7 +361,7 @@ static void deliver_faults(struct iommu_device *d)
 	if (!virtqueue_is_enabled(vq) || virtqueue_fault(vq))
 		return;
 	for (i = 0; i < d->host->n && r == 0; i++)
-		r = take_faults(d, &d->host->endpoints[i]);
+		r = take_faults(d, &d->host->endpoints[d->first_fault++ % d->host->n]);
 	/* Buffers are work only while a fault waits for one. */
 	device_queue_set_idle(d->dev, EVENTS, r != VIRTQUEUE_EMPTY);
 	if (r == VIRTQUEUE_BROKEN)

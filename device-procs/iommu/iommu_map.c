@@ -44,30 +44,36 @@ int iommu_map_add_endpoint(struct iommu_map *m, uint32_t slot, uint32_t id,
 		return -EINVAL;
 	m->endpoints[slot].id = id;
 	m->endpoints[slot].page = page;
+	m->slots |= 1u << slot;
 	return 0;
+}
+
+/* Return: the lowest slot of a mask that is not empty; it is taken off */
+static uint32_t next_slot(uint32_t *slots)
+{
+	uint32_t slot = (uint32_t)__builtin_ctz(*slots);
+
+	*slots &= *slots - 1;
+	return slot;
 }
 
 /* --- the wait --- */
 
 void iommu_map_wait(struct iommu_map *m, uint32_t slots, bool for_all)
 {
-	uint32_t i;
-
 	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* I3 */
-	for (i = 0; i < IOMMU_ENDPOINTS_MAX; i++) {
-		struct iommu_map_endpoint *e = &m->endpoints[i];
+	slots &= m->slots;
+	m->due |= slots;
+	/* Nobody to wait for: the retired nodes go back to the free ones all the same. */
+	m->is_waiting |= slots != 0 || m->n_retired > 0;
+	while (slots != 0) {
+		struct iommu_map_endpoint *e = &m->endpoints[next_slot(&slots)];
 
-		if (!(slots & (1u << i)) || !e->page)
-			continue;
 		e->wait = (struct iommu_wait){
-			.is_due = true,
 			.is_for_all = for_all,
 			.epoch = __atomic_load_n(&e->page->epoch, __ATOMIC_ACQUIRE),
 		};
-		m->is_waiting = true;
 	}
-	/* Nobody to wait for: the retired nodes go back to the free ones all the same. */
-	m->is_waiting |= m->n_retired > 0;
 }
 
 static bool is_drained(const struct iommu_map *m, struct iommu_map_endpoint *e)
@@ -85,21 +91,22 @@ static bool is_drained(const struct iommu_map *m, struct iommu_map_endpoint *e)
 		if (__atomic_load_n(&e->page->uses[m->retired[w->n_checked]],
 				    __ATOMIC_ACQUIRE) != 0) /* I5 */
 			return false;
-	w->is_due = false;
 	return true;
 }
 
 bool iommu_map_is_settled(struct iommu_map *m)
 {
-	bool is_settled = true;
-	uint32_t i;
+	uint32_t slots = m->due;
 
 	if (!m->is_waiting)
 		return true;
-	for (i = 0; i < IOMMU_ENDPOINTS_MAX; i++)
-		if (m->endpoints[i].wait.is_due && !is_drained(m, &m->endpoints[i]))
-			is_settled = false;
-	if (!is_settled)
+	while (slots != 0) {
+		uint32_t slot = next_slot(&slots);
+
+		if (is_drained(m, &m->endpoints[slot]))
+			m->due &= ~(1u << slot);
+	}
+	if (m->due != 0)
 		return false;
 	memcpy(&m->free[m->n_free], m->retired, m->n_retired * sizeof(m->free[0])); /* I6 */
 	m->n_free += m->n_retired;
@@ -110,7 +117,7 @@ bool iommu_map_is_settled(struct iommu_map *m)
 
 bool iommu_map_waits_for(const struct iommu_map *m, uint32_t slot)
 {
-	return m->is_waiting && m->endpoints[slot].wait.is_due;
+	return m->due & (1u << slot);
 }
 
 /* --- the list --- */
@@ -262,12 +269,14 @@ static uint64_t index_of(const struct iommu_map *m, const struct iommu_domain *d
 
 uint32_t iommu_map_attached(const struct iommu_map *m, const struct iommu_domain *d)
 {
-	uint32_t i, slots = 0;
+	uint32_t left = m->slots, slots = 0;
 
-	for (i = 0; i < IOMMU_ENDPOINTS_MAX; i++)
-		if (m->endpoints[i].page &&
-		    (m->table->endpoints[i].attached & 0xff) == index_of(m, d) + 1)
-			slots |= 1u << i;
+	while (left != 0) {
+		uint32_t slot = next_slot(&left);
+
+		if ((m->table->endpoints[slot].attached & 0xff) == index_of(m, d) + 1)
+			slots |= 1u << slot;
+	}
 	return slots;
 }
 

@@ -27,7 +27,6 @@
 
 /* What one endpoint has to give up before a request is complete. */
 struct iommu_wait {
-	bool is_due;
 	bool is_for_all; /* everything it holds, not only the retired nodes */
 	uint64_t epoch; /* odd: of a section that has to end first */
 	uint32_t n_checked; /* retired nodes that are not in use there any more */
@@ -44,6 +43,8 @@ struct iommu_map {
 	const struct guest_memory *gm; /* borrowed */
 	struct iommu_map_endpoint endpoints[IOMMU_ENDPOINTS_MAX]; /* by slot */
 	uint64_t random; /* heights of nodes: the guest must not choose them */
+	uint32_t slots; /* mask of those that exist */
+	uint32_t due; /* mask of those that are waited for */
 	bool is_replay; /* the next request may be the one in which the predecessor died */
 	bool is_waiting;
 	uint32_t n_free, n_retired;

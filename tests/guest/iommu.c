@@ -128,5 +128,6 @@ void iommu_run(void)
 	}
 	iommu_requests_cases();
 	iommu_access_cases();
+	iommu_devices_cases();
 	tap_done();
 }

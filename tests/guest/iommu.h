@@ -115,3 +115,4 @@ bool iommu_map_arena(const struct vdev *dev);
 
 void iommu_requests_cases(void);
 void iommu_access_cases(void);
+void iommu_devices_cases(void);

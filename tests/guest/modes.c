@@ -234,6 +234,7 @@ const struct mode modes[] = {
 	{ "conformance", conformance_run },
 	{ "iommu", iommu_run },
 	{ "bench-iommu", bench_iommu_run },
+	{ "iommu-drive", iommu_drive_run },
 	{ "drive", mode_drive },
 	{ "vcon", mode_vcon },
 	{ "hostile", hostile_run },

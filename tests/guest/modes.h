@@ -13,6 +13,7 @@ void mode_idle(void) __attribute__((noreturn));
 void conformance_run(void);
 void iommu_run(void);
 void bench_iommu_run(void);
+void iommu_drive_run(void);
 void mode_drive(void);
 void mode_vcon(void);
 void hostile_run(void);

@@ -70,6 +70,9 @@ def test_usage():
         (arguments(console="socket="), "--console socket"),
         (arguments(serial="tty", console="tty"), "--console tty"),
         (arguments(rng="src="), "--rng src"),
+        *[(arguments(transport="mmio", **device), "mmio") for device in (
+            {"disk": "path=/x,iommu=on"}, {"net": "mode=user,iommu=on"}, {"rng": "iommu=on"},
+            {"console": "null,iommu=on"}, {"vsock": "cid=3,socket=/tmp/x,iommu=on"})],
         (arguments(rng="source=/x"), "--rng source"),
         (arguments(serial="teletype"), "--serial"),
         (arguments(serial="file="), "--serial"),

@@ -3,8 +3,21 @@
 
 import os
 import signal
+import sys
 
 from harness import VM, expect, make_disk, scratch, wait_until
+from test_vsock import folder_with_peer
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../guest"))
+import suite  # noqa: E402
+
+
+class Echo(suite.Echo):
+    """At the other end of a console whose process dies now and then."""
+
+    def run(self):
+        while not self.is_over:
+            super().run()
 
 
 def kill(vm, name):
@@ -44,3 +57,21 @@ def test_a_disk_behind_the_iommu_dies_and_the_iommu_too():
             kill(vm, "iommu")
             vm.wait_for("bench: done", 120)
             expect(b"errors=0" in vm.output, f"{vm.output[-400:]!r}")
+
+
+def test_every_device_behind_the_iommu_dies_and_the_iommu_too():
+    # a successor that read the table wrongly would fault, or find its rings unmapped
+    with folder_with_peer() as folder:
+        echo = Echo(f"{folder}/console")
+        with VM("--net", "mode=user,iommu=on", "--rng", "iommu=on",
+                "--console", f"socket={folder}/console,iommu=on",
+                "--vsock", f"cid=42,socket={folder}/v.sock,iommu=on",
+                "--restart", "max=1000,backoff=0", cmdline="probe=iommu-drive", stdin=True) as vm:
+            echo.start()
+            vm.wait_for("drive: round 0", 60)
+            for name in ("net0", "console", "vsock", "rng", "iommu") * 2:
+                kill(vm, name)
+                vm.wait_for("drive: round", 60, len(vm.output))
+            vm.send("q")
+            vm.wait_for("drive: done", 60)
+        echo.is_over = True

@@ -29,7 +29,7 @@ def linux(test, *args, series="6.12+", kernel="BZIMAGE", **kwargs):
 
 
 def tools_disk():
-    """fio, blkdiscard, iperf3 and ethtool, see linux/tools-disk."""
+    """fio, blkdiscard, iperf3, ethtool and socat, see linux/tools-disk."""
     return "path=" + os.environ["BULKHEAD_GUEST_TOOLS"] + ",readonly=on"
 
 

@@ -171,21 +171,24 @@ def shared_maps(pid):
 def test_who_may_write_to_the_memory_of_the_iommu():
     with scratch() as folder:
         disks = [make_disk(folder, name) for name in ("a.img", "b.img")]
+        os.chmod(folder, 0o755)  # bulkhead-vsock has a uid of its own
         with VM("--disk", f"path={disks[0]},iommu=on", "--disk", f"path={disks[1]}",
-                "--rng", "iommu=on") as vm:
+                "--rng", "iommu=on", "--console", "null,iommu=on", "--net", "mode=user,iommu=on",
+                "--vsock", f"cid=3,socket={folder}/v.sock,iommu=on") as vm:
             vm.wait_for("probe: idle")
             pids = vm.pids()
-            for name in ("blk0", "rng"):
+            behind = ("blk0", "rng", "console", "net0", "vsock")
+            for name in behind:
                 expect(shared_maps(pids[name]) == {"bulkhead-iommu-table": ["r--s"],
                                                    "bulkhead-iommu-page": ["rw-s"]},
                        f"{name}: {shared_maps(pids[name])}")
             expect(shared_maps(pids["iommu"]) == {"bulkhead-iommu-table": ["rw-s"],
-                                                  "bulkhead-iommu-page": ["r--s", "r--s"]},
+                                                  "bulkhead-iommu-page": ["r--s"] * len(behind)},
                    f"iommu: {shared_maps(pids['iommu'])}")
             for name in ("blk1", "core"):
                 expect(shared_maps(pids[name]) == {}, f"{name}: {shared_maps(pids[name])}")
             # and none of them could change that: no fd of that memory is left open
-            for name in ("blk0", "rng", "iommu"):
+            for name in ("blk0", "rng", "console", "net0", "iommu"):
                 expect(not any("memfd" in t for t in fd_targets(pids[name])),
                        f"{name}: {fd_targets(pids[name])}")
 

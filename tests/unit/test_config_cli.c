@@ -134,6 +134,21 @@ Test(config_cli, refuses)
 		{ "--kernel k --rng iommu=on --transport mmio",
 		  "--rng iommu=on: needs --transport pci: with mmio nothing tells the guest which "
 		  "devices are behind the IOMMU" },
+		{ "--kernel k --transport mmio --net mode=user,iommu=on",
+		  "--net iommu=on: needs --transport pci: with mmio nothing tells the guest which "
+		  "devices are behind the IOMMU" },
+		{ "--kernel k --transport mmio --console null,iommu=on",
+		  "--console iommu=on: needs --transport pci: with mmio nothing tells the guest "
+		  "which devices are behind the IOMMU" },
+		{ "--kernel k --transport mmio --vsock cid=3,socket=a,iommu=on",
+		  "--vsock iommu=on: needs --transport pci: with mmio nothing tells the guest which "
+		  "devices are behind the IOMMU" },
+		{ "--console pty,iommu=perhaps", "--console iommu=perhaps: must be on or off" },
+		{ "--console pty,iommu=on,iommu=on", "--console iommu: given twice" },
+		{ "--console off,iommu=on", "--console off: takes no keys" },
+		{ "--kernel k --serial tty --console tty,iommu=on",
+		  "--console tty: --serial tty has the terminal already" },
+		{ "--console pty,iommu=on,id=c", "--console id: unknown key" },
 		{ "--kernel k --disk path=a,num_queues=2",
 		  "--disk num_queues=2: more than the 1 vCPUs of --cpus boot" },
 		{ "--kernel k --disk path=a,id=x --disk path=b,id=x",
@@ -204,6 +219,8 @@ Test(config_cli, refuses)
 		{ "--disk path=a,iommu=maybe", "--disk iommu=maybe: must be on or off" },
 		{ "--kernel k --disk path=a,iommu=on,queue_size=512",
 		  "--disk queue_size=512: at most 256 with iommu=on" },
+		{ "--kernel k --net mode=user,iommu=on,queue_size=512",
+		  "--net queue_size=512: at most 256 with iommu=on" },
 		{ "--kernel k --disk path=a,id=rng --rng",
 		  "--rng id=rng: given to two devices" },
 		{ "--config x", "--config: not supported yet" },
@@ -309,6 +326,24 @@ Test(config_cli, the_first_device_that_wants_it_brings_the_iommu)
 	vm_config_clear(&c);
 	cr_assert_eq(parse("--kernel k --disk path=b,iommu=off", false, &c, &f), 0);
 	cr_assert_eq(c.n_devices, 1);
+	vm_config_clear(&c);
+}
+
+Test(config_cli, every_device_can_be_behind_the_iommu)
+{
+	struct vm_config c = { 0 };
+	struct failure f;
+
+	cr_assert_eq(parse("--kernel k --rng iommu=on --disk path=a,iommu=on --net "
+			   "mode=user,iommu=on tap=t,iommu=on --console file=a,b,iommu=on --vsock "
+			   "cid=3,socket=s,iommu=on", false, &c, &f), 0);
+	cr_assert_eq(c.n_devices, 7);
+	for (uint32_t i = 0; i < 6; i++)
+		cr_assert(c.devices[i].iommu, "%s", c.devices[i].id);
+	cr_assert_str_eq(c.devices[3].path, "a,b");
+	vm_config_clear(&c);
+	cr_assert_eq(parse("--kernel k --console null,iommu=off", false, &c, &f), 0);
+	cr_assert(c.n_devices == 1 && !c.devices[0].iommu);
 	vm_config_clear(&c);
 }
 

@@ -133,3 +133,36 @@ Test(iommu_process, a_reset_while_an_unmap_waits_ends_in_time)
 	expect_stalled();
 	cr_expect_eq(fake_core_simple(&core, MESSAGE_RESET), 0);
 }
+
+/*
+ * The endpoint's process was taken over and writes what it likes. Its own unmaps do not settle, what
+ * it calls faults are reported as its own in a form that the driver knows, and that is all.
+ */
+Test(iommu_process, a_page_of_nonsense_costs_its_device_alone)
+{
+	struct fake_buffer b = { IN + 0x100, sizeof(struct virtio_iommu_fault), true };
+	struct virtio_iommu_fault f;
+	uint32_t len;
+
+	map_a_page();
+	memset(core.endpoint, 0xff, sizeof(*core.endpoint));
+	(void)fake_add(&core, 1, &b, 1);
+	fake_kick(&core, 1); /* a head that jumped means no faults */
+	unmap();
+	expect_stalled();
+	cr_expect_eq(answer(), VIRTIO_IOMMU_S_DEVERR);
+	__atomic_store_n(&core.endpoint->fault_head, 4, __ATOMIC_RELEASE);
+	fake_kick(&core, 1);
+	(void)fake_wait_used(&core, 1, &len);
+	cr_assert_eq(len, sizeof(f));
+	cr_assert_eq(guest_memory_read(core.gm, gpa(IN + 0x100), &f, sizeof(f)), 0);
+	cr_expect_eq(f.reason, VIRTIO_IOMMU_FAULT_R_UNKNOWN);
+	cr_expect_eq(f.flags, VIRTIO_IOMMU_FAULT_F_READ | VIRTIO_IOMMU_FAULT_F_WRITE |
+				      VIRTIO_IOMMU_FAULT_F_ADDRESS);
+	cr_expect_eq(f.endpoint, ENDPOINT);
+	/* Its process is dead now, and the core clears the page. */
+	memset((uint8_t *)core.endpoint + IOMMU_PAGE_USES_OFFSET, 0,
+	       IOMMU_PAGE_BYTES - IOMMU_PAGE_USES_OFFSET);
+	unmap();
+	cr_expect_eq(answer(), VIRTIO_IOMMU_S_OK);
+}

@@ -107,7 +107,7 @@ static int cli_set_console(struct cli *cli, const struct cli_option *option, con
 {
 	if (strcmp(value, "off") == 0)
 		return 0;
-	cli->has_console_tty = strcmp(value, "tty") == 0;
+	cli->has_console_tty = strcmp(value, "tty") == 0 || strncmp(value, "tty,", 4) == 0;
 	return cli_add_device(cli, option, value);
 }
 

@@ -78,11 +78,30 @@ int config_serial_parse(const char *option, const char *value, bool has_socket,
 			   has_socket ? ", file=FILE or socket=PATH" : " or file=FILE");
 }
 
-/* "off" never gets here: no device is made for it. */
+/*
+ * "off" alone never gets here: no device is made for it. The mode is no list of keys, since its path
+ * may hold commas, but it may be followed by one.
+ */
 static int parse_console(const char *name, const char *value, struct device_config *d,
 			 struct failure *f)
 {
-	return config_serial_parse(name, value, true, &d->console.mode, &d->path, f);
+	static const struct config_key keys[] = {
+		{ "iommu", CONFIG_KEY_BOOL, offsetof(struct device_config, iommu), 0, 0, false },
+		{ 0 },
+	};
+	cleanup_free char *mode = strdup(value);
+	char *more = mode ? strstr(mode, ",iommu=") : NULL;
+	int r = mode ? 0 : -ENOMEM;
+
+	if (more) {
+		*more = '\0';
+		r = config_keys_parse(name, more + 1, keys, d, f);
+	}
+	if (r == 0)
+		r = config_serial_parse(name, mode, true, &d->console.mode, &d->path, f);
+	if (r == 0 && d->console.mode == SERIAL_OFF)
+		return failure_set(f, STATUS_USAGE, "%s off: takes no keys", name);
+	return r;
 }
 
 static int parse_rng(const char *name, const char *value, struct device_config *d,
@@ -111,7 +130,7 @@ static int parse_vsock(const char *name, const char *value, struct device_config
 		  VM_CID_MAX, true },
 		{ "socket", CONFIG_KEY_STRING, offsetof(struct device_config, path), 0, 0, true },
 		{ "id", CONFIG_KEY_NAME, offsetof(struct device_config, id), 0, VM_ID_MAX, false },
-		{ "iommu", CONFIG_KEY_UNSUPPORTED, 0, 0, 0, false },
+		{ "iommu", CONFIG_KEY_BOOL, offsetof(struct device_config, iommu), 0, 0, false },
 		{ 0 },
 	};
 
@@ -218,6 +237,14 @@ static int add_iommu(struct vm_config *config, struct failure *f)
 	return 0;
 }
 
+/* Return: 0: not for the user to say */
+static uint32_t queue_size_of(const struct device_config *d)
+{
+	return d->type == DEVICE_TYPE_BLK ? d->blk.queue_size :
+	       d->type == DEVICE_TYPE_NET ? d->net.queue_size :
+					    0;
+}
+
 int config_devices_finish(struct vm_config *config, struct failure *f)
 {
 	int r = add_iommu(config, f);
@@ -243,11 +270,10 @@ int config_devices_finish(struct vm_config *config, struct failure *f)
 					   "--net num_queues=%u: more than 2 for each of the %u "
 					   "vCPUs of --cpus boot",
 					   d->net.num_queues, config->n_cpus);
-		if (d->type == DEVICE_TYPE_BLK && d->iommu &&
-		    d->blk.queue_size > CONFIG_IOMMU_QUEUE_SIZE_MAX)
+		if (d->iommu && queue_size_of(d) > CONFIG_IOMMU_QUEUE_SIZE_MAX)
 			return failure_set(f, STATUS_USAGE,
-					   "--disk queue_size=%u: at most %u with iommu=on",
-					   d->blk.queue_size, CONFIG_IOMMU_QUEUE_SIZE_MAX);
+					   "%s queue_size=%u: at most %u with iommu=on", option,
+					   queue_size_of(d), CONFIG_IOMMU_QUEUE_SIZE_MAX);
 		for (uint32_t j = 0; j < i; j++) {
 			if (strcmp(d->id, config->devices[j].id) == 0)
 				return failure_set(f, STATUS_USAGE, "%s id=%s: given to two devices",

@@ -122,20 +122,6 @@ shell)
 		say "done $n $?"
 	done
 	;;
-iommu)
-	say "iommus $(find /sys/class/iommu -mindepth 1 -maxdepth 1 | wc -l)"
-	say "endpoints $(find /sys/class/iommu/*/devices/ -name '0000:*' | sed 's|.*/||' | sort | tr '\n' ' ')"
-	for device in /sys/bus/pci/devices/*; do
-		[ -e "$device/iommu_group" ] &&
-			say "group of $(basename "$device") $(ls "$device/iommu_group/devices" | wc -l)" \
-				"$(cat "$device/iommu_group/type")"
-	done
-	say "time $(cat /proc/uptime)"
-	verify 1m "$cpus" && say "verified"
-	say "time $(cat /proc/uptime)"
-	say "random $(dd if=/dev/hwrng bs=64 count=4 2>/dev/null | wc -c)"
-	say "faults $(dmesg | grep -c -i 'fault from EP')"
-	;;
 discard)
 	in_tools blkdiscard -o $((1 << 20)) -l $((1 << 20)) /dev/vdb && say "discarded"
 	in_tools blkdiscard -z -o $((3 << 20)) -l $((1 << 20)) /dev/vdb && say "zeroed"
