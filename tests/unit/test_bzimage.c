@@ -1,58 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "boot_images.h"
+#include "kernel_loader.h"
 #include "vmm-core/boot/bzimage.h"
 
-static struct guest_memory *gm;
-static struct e820_map map;
-static char text[160];
-static struct boot_error error = { text, sizeof(text) };
-
-static void set_up(void)
-{
-	uint32_t n;
-	const struct guest_region *regions;
-
-	gm = test_memory(MIB(32));
-	regions = guest_memory_regions(gm, &n);
-	cr_assert_eq(e820_build(regions, n, &map), 0);
-}
-
-static void tear_down(void)
-{
-	gm = guest_memory_free(gm);
-}
-
 TestSuite(bzimage, .init = set_up, .fini = tear_down);
-
-static int load_bytes(const void *data, size_t size, struct kernel_image *ret)
-{
-	cleanup_fd int fd = test_file(data, size);
-	struct boot_input in;
-
-	text[0] = '\0';
-	cr_assert_eq(boot_input_open(fd, "--kernel", &error, &in), 0);
-	return bzimage_load(&in, gm, &map, &error, ret);
-}
 
 static struct kernel_image load(const struct test_bzimage *file)
 {
 	struct kernel_image image;
 
-	cr_assert_eq(load_bytes(file, sizeof(*file), &image), 0, "%s", text);
+	cr_assert_eq(load_file(bzimage_load, file, sizeof(*file), &image), 0, "%s", text);
 	return image;
 }
 
 static void expect_refused(const struct test_bzimage *file, size_t size, const char *what)
 {
-	struct kernel_image image = { .entry = 0x1234 };
-	uint8_t byte = 0xff;
-
-	cr_expect_eq(load_bytes(file, size, &image), -EINVAL, "%s", what);
-	cr_expect_not_null(strstr(text, what), "want '%s', got '%s'", what, text);
-	cr_expect_eq(strncmp(text, "--kernel: ", 10), 0, "%s", text);
-	cr_expect_eq(image.entry, 0x1234, "result written for '%s'", what);
-	test_read(gm, LAYOUT_KERNEL, &byte, 1);
-	cr_expect_eq(byte, 0, "loaded in spite of '%s'", what);
+	expect_load_refused(bzimage_load, file, size, LAYOUT_KERNEL, what);
 }
 
 Test(bzimage, loads_the_protected_mode_part)

@@ -1,50 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "boot_images.h"
+#include "kernel_loader.h"
 #include "vmm-core/boot/elf.h"
-
-static struct guest_memory *gm;
-static struct e820_map map;
-static char text[160];
-static struct boot_error error = { text, sizeof(text) };
-
-static void set_up(void)
-{
-	uint32_t n;
-	const struct guest_region *regions;
-
-	gm = test_memory(MIB(32));
-	regions = guest_memory_regions(gm, &n);
-	cr_assert_eq(e820_build(regions, n, &map), 0);
-}
-
-static void tear_down(void)
-{
-	gm = guest_memory_free(gm);
-}
 
 TestSuite(elf, .init = set_up, .fini = tear_down);
 
-static int load_bytes(const void *data, size_t size, struct kernel_image *ret)
-{
-	cleanup_fd int fd = test_file(data, size);
-	struct boot_input in;
-
-	text[0] = '\0';
-	cr_assert_eq(boot_input_open(fd, "--kernel", &error, &in), 0);
-	return elf_load(&in, gm, &map, &error, ret);
-}
-
 static void expect_refused(const struct test_elf *elf, size_t size, const char *what)
 {
-	struct kernel_image image = { .entry = 0x1234 };
-	uint8_t byte = 0xff;
-
-	cr_expect_eq(load_bytes(elf, size, &image), -EINVAL, "%s", what);
-	cr_expect_not_null(strstr(text, what), "want '%s', got '%s'", what, text);
-	cr_expect_eq(strncmp(text, "--kernel: ", 10), 0, "%s", text);
-	cr_expect_eq(image.entry, 0x1234, "result written for '%s'", what);
-	test_read(gm, TEST_ELF_TEXT, &byte, 1);
-	cr_expect_eq(byte, 0, "loaded in spite of '%s'", what);
+	expect_load_refused(elf_load, elf, size, TEST_ELF_TEXT, what);
 }
 
 Test(elf, loads_segments_where_they_belong)
@@ -53,7 +15,7 @@ Test(elf, loads_segments_where_they_belong)
 	struct kernel_image image;
 	uint8_t got[0x101];
 
-	cr_assert_eq(load_bytes(elf, sizeof(*elf), &image), 0, "%s", text);
+	cr_assert_eq(load_file(elf_load, elf, sizeof(*elf), &image), 0, "%s", text);
 	cr_expect_eq(image.protocol, BOOT_PVH);
 	cr_expect_eq(image.entry, TEST_ELF_ENTRY);
 	cr_expect_eq(image.low_end, TEST_ELF_BSS + TEST_ELF_BSS_SIZE);
@@ -76,7 +38,7 @@ Test(elf, takes_a_four_byte_entry_and_eight_byte_note_alignment)
 	elf->note.p_offset = offsetof(struct test_elf, pvh_note);
 	elf->note.p_filesz = sizeof(elf->pvh_note) - 4;
 	elf->note.p_align = 8;
-	cr_assert_eq(load_bytes(elf, sizeof(*elf), &image), 0, "%s", text);
+	cr_assert_eq(load_file(elf_load, elf, sizeof(*elf), &image), 0, "%s", text);
 	cr_expect_eq(image.entry, TEST_ELF_ENTRY);
 }
 
@@ -88,7 +50,7 @@ Test(elf, ignores_empty_segments_wherever_they_are)
 	elf->data.p_paddr = UINT64_MAX;
 	elf->data.p_filesz = 0;
 	elf->data.p_memsz = 0;
-	cr_expect_eq(load_bytes(elf, sizeof(*elf), &image), 0, "%s", text);
+	cr_expect_eq(load_file(elf_load, elf, sizeof(*elf), &image), 0, "%s", text);
 	cr_expect_eq(image.low_end, TEST_ELF_TEXT + TEST_ELF_TEXT_SIZE);
 }
 
@@ -99,7 +61,7 @@ Test(elf, segments_may_touch_and_reach_the_last_byte)
 
 	elf->data.p_paddr = TEST_ELF_TEXT + TEST_ELF_TEXT_SIZE;
 	elf->data.p_memsz = MIB(32) - elf->data.p_paddr;
-	cr_expect_eq(load_bytes(elf, sizeof(*elf), &image), 0, "%s", text);
+	cr_expect_eq(load_file(elf_load, elf, sizeof(*elf), &image), 0, "%s", text);
 }
 
 /* One 64-bit (or 32, or 16-bit) field set to a value that must be refused. */
