@@ -3,15 +3,27 @@
 
 import os
 import subprocess
+import sys
 
-from harness import VM, expect, make_disk, scratch, status, wait_until
+from harness import VM, Skip, expect, make_disk, scratch, status, wait_until
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../net"))
+import peer  # noqa: E402
 
 NAMESPACES = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"]
 OWN = ["user", "mnt", "pid", "ipc", "uts", "cgroup"]  # net: one empty one per VM
 
 
+def a_tap():
+    """Options of a NIC whose tap is in a network namespace of this test."""
+    if os.geteuid() != 0:
+        return ()
+    peer.own_network()
+    return ("--net", "tap=tap0")
+
+
 def vm_with_devices(folder, *args, **kwargs):
-    return VM("--disk", "path=" + make_disk(folder, "rw.img"),
+    return VM(*a_tap(), "--disk", "path=" + make_disk(folder, "rw.img"),
               "--disk", "path=" + make_disk(folder, "ro.img") + ",readonly=on", "--rng",
               "--console", "pty",
               *args, **kwargs)
@@ -129,9 +141,9 @@ def test_exact_fds_of_blk():
     each_child(check)
 
 
-def exact_fds(name, allowed, *args):
+def exact_fds(name, allowed, *args, **kwargs):
     """The device's fds are of these kinds; (kind, n): exactly n of them."""
-    with scratch() as folder, VM(*[a.format(folder) for a in args]) as vm:
+    with scratch() as folder, VM(*[a.format(folder) for a in args], **kwargs) as vm:
         vm.wait_for("probe: idle")
         kinds = [kind(t) for t in fd_targets(vm.row(name)["pid"])]
         common = ["/dev/null", "socket", "anon_inode:[eventpoll]", "anon_inode:[eventfd]", "pipe"]
@@ -151,6 +163,16 @@ def test_exact_fds_of_console():
     exact_fds("console", [("/dev/ptmx", 2), signal], "--console", "pty")
     exact_fds("console", [("disk", 1)], "--console", "file={}/out.img")
     exact_fds("console", [("socket", 2)], "--console", "socket={}/console")
+
+
+def test_exact_fds_of_net():
+    nic = a_tap()
+    if not nic:
+        raise Skip("a tap needs root")
+    exact_fds("net0", [("/dev/net/tun", 1)], *nic)
+    exact_fds("net0", [("/dev/net/tun", 2)], "--net", "tap=tap1,num_queues=4", cpus="boot=2")
+    # no connection, no forwarded port: the channel is its only socket
+    exact_fds("net0", [], "--net", "mode=user")
 
 
 def test_exact_fds_of_iommu():
@@ -238,14 +260,14 @@ def test_limits_of_blk():
     each_child(check)
 
 
-def test_limits_of_rng_and_console():
+def test_limits_of_rng_console_and_net():
     def check(_, name, pid):
-        if name not in ("rng", "console"):
+        if name not in ("rng", "console", "net0"):
             return
         limits = {ln[:25].strip(): ln[26:].split()[:2]
                   for ln in open(f"/proc/{pid}/limits").read().split("\n")[1:-1]}
         for what, most in (("Max processes", 0), ("Max file size", 0), ("Max locked memory", 0),
-                           ("Max open files", 40)):
+                           ("Max open files", 40)):  # of net too, with one pair
             expect(int(limits[what][1]) <= most, f"{name}: {what} {limits[what]}")
     each_child(check)
 
