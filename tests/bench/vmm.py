@@ -22,16 +22,18 @@ import time
 CGROUP = "/sys/fs/cgroup/cpuacct"
 F_OFD_SETLK = 37
 TAP_MAC = "02:00:00:00:00:0a"
+GUEST_CID = 3
 
 
 class Guest:
     """What to run: probe, its command line, its disk."""
 
     def __init__(self, probe, cmdline, disk=None, direct=False, cpus=1, memory_mib=128, tap=None,
-                 iommu=False):
+                 iommu=False, vsock=None):
         self.probe, self.cmdline, self.disk, self.tap = probe, cmdline, disk, tap
         self.direct, self.cpus, self.memory_mib = direct, cpus, memory_mib
         self.iommu = iommu  # Bulkhead only
+        self.vsock = vsock  # path of its socket
 
 
 class Vmm:
@@ -44,6 +46,7 @@ class Vmm:
     name = ""
     is_host = False  # a ceiling: no VM
     needs_helper = False
+    has_vsock = False  # guest.vsock is understood
 
     def __init__(self, program):
         self.program = program
@@ -61,6 +64,7 @@ class Vmm:
 
 class Bulkhead(Vmm):
     name = "bulkhead"
+    has_vsock = True
 
     def __init__(self, program, transport, is_peer=False):
         super().__init__(program)
@@ -78,11 +82,14 @@ class Bulkhead(Vmm):
                      + (",iommu=on" if guest.iommu else "")]
         if guest.tap:
             argv += ["--net", f"tap={guest.tap},mac={TAP_MAC}"]
+        if guest.vsock:
+            argv += ["--vsock", f"cid={GUEST_CID},socket={guest.vsock}"]
         return argv
 
 
 class CloudHypervisor(Vmm):
     name = "cloud-hypervisor"
+    has_vsock = True
 
     def command(self, guest, folder):
         argv = [self.program, "--kernel", guest.probe, "--cmdline", guest.cmdline,
@@ -93,6 +100,8 @@ class CloudHypervisor(Vmm):
                      + (",direct=on" if guest.direct else "")]
         if guest.tap:
             argv += ["--net", f"tap={guest.tap},mac={TAP_MAC}"]
+        if guest.vsock:
+            argv += ["--vsock", f"cid={GUEST_CID},socket={guest.vsock}"]
         return argv
 
 
@@ -103,6 +112,7 @@ class Firecracker(Vmm):
         super().__init__(program)
         self.engine = engine
         self.name = f"firecracker-{engine.lower()}"
+        self.has_vsock = engine == "Sync"  # the engine is the disk's: once is enough
 
     def is_vcpu(self, thread):
         return thread.startswith("fc_vcpu")
@@ -120,6 +130,8 @@ class Firecracker(Vmm):
         if guest.tap:
             config["network-interfaces"] = [{"iface_id": "n0", "host_dev_name": guest.tap,
                                              "guest_mac": TAP_MAC}]
+        if guest.vsock:
+            config["vsock"] = {"guest_cid": GUEST_CID, "uds_path": guest.vsock}
         path = os.path.join(folder, "firecracker.json")
         with open(path, "w") as out:
             json.dump(config, out)
