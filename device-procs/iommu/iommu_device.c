@@ -361,8 +361,6 @@ static void deliver_faults(struct iommu_device *d)
 		return;
 	for (i = 0; i < d->host->n && r == 0; i++)
 		r = take_faults(d, &d->host->endpoints[i]);
-	/* Buffers are work only while a fault waits for one. */
-	device_queue_set_idle(d->dev, EVENTS, r != VIRTQUEUE_EMPTY);
 	if (r == VIRTQUEUE_BROKEN)
 		device_queue_broke(d->dev, EVENTS);
 	else if (r == VIRTQUEUE_EMPTY && virtqueue_enable_notify(vq))

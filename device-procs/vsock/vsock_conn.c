@@ -48,7 +48,8 @@ void vsock_conn_forget(struct vsock_device *v, struct vsock_conn *c)
 
 void vsock_conn_kill(struct vsock_device *v, struct vsock_conn *c)
 {
-	if (c->r.state != VSOCK_CLIENT)
+	/* Of what the guest was not asked yet, it need not hear the end. */
+	if (c->r.state != VSOCK_CLIENT && !(c->r.due & VSOCK_DUE_REQUEST))
 		(void)vsock_store_reset(&v->store, c->r.guest_port, c->r.host_port);
 	vsock_conn_forget(v, c);
 }
