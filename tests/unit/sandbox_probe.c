@@ -3,7 +3,9 @@
  * A program that goes through the same lock-down as bulkhead-blk, with its very filter, and then
  * does one forbidden thing. Run as root, or as root of a user namespace that has ids to give:
  *
- *	sandbox_probe ACT [--uid N] [--log]
+ *	sandbox_probe ACT [--uid N] [--log] [--folder PATH]
+ *
+ * With --folder it is locked down as bulkhead-vsock instead, in that folder.
  *
  * The first process plays the warden: it spawns itself into a new pid and net namespace and
  * prints how the child ended:  "signal N", "exit N", or "started: step: error".
@@ -17,6 +19,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +30,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -284,6 +288,84 @@ static int act_unsealed_connect(void)
 	return errno == EACCES || errno == ENETUNREACH || errno == ECONNREFUSED ? REFUSED : ODD;
 }
 
+/* Sockets of other kinds, as bulkhead-vsock, which may make streams of AF_UNIX. */
+static int act_socket_datagram(void)
+{
+	return refused_with(syscall(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+			    -1);
+}
+
+static int act_socket_blocking(void)
+{
+	return refused_with(syscall(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), -1);
+}
+
+static int act_socket_vsock(void)
+{
+	return refused_with(syscall(SYS_socket, AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+				    0), -1);
+}
+
+static int act_bind(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = "/mine" };
+
+	return refused_with(syscall(SYS_bind, pair[0], &a, sizeof(a)), -1);
+}
+
+static int act_listen(void)
+{
+	return refused_with(syscall(SYS_listen, pair[0], 1), -1);
+}
+
+static int act_setsockopt(void)
+{
+	int one = 1;
+
+	return refused_with(syscall(SYS_setsockopt, pair[0], SOL_SOCKET, SO_PASSCRED, &one,
+				    sizeof(one)), -1);
+}
+
+/* Where the call is allowed: nothing but the folder can be reached, as its name says. */
+static int connect_fails(const char *path, size_t len, int expected)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (s < 0)
+		return ODD;
+	memcpy(a.sun_path, path, len);
+	return refused_with(connect(s, (struct sockaddr *)&a,
+				    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)),
+			    expected);
+}
+
+static int act_connect_outside(void)
+{
+	return connect_fails("/run/systemd/notify", 20, ENOENT);
+}
+
+static int act_connect_parent(void)
+{
+	return connect_fails("/../../etc/passwd", 18, ENOENT);
+}
+
+/* Abstract names belong to the network namespace, and this one's is empty. */
+static int act_connect_abstract(void)
+{
+	return connect_fails("\0/tmp/.X11-unix/X0", 19, ECONNREFUSED);
+}
+
+static int act_unsealed_open_in_folder(void)
+{
+	return refused_with(open("/file", O_RDONLY), EACCES); /* Landlock */
+}
+
+static int act_unsealed_make_in_folder(void)
+{
+	return refused_with(open("/x", O_CREAT | O_WRONLY, 0600), EROFS);
+}
+
 /* Read from outside by the tests: stays until its stdin channel is closed. */
 static int act_wait(void)
 {
@@ -326,6 +408,17 @@ static const struct act {
 	{ "i386", act_i386, SEALED },
 	{ "fd-too-many", act_fd_too_many, SEALED },
 	{ "grow-file", act_grow_file, SEALED },
+	{ "socket-datagram", act_socket_datagram, SEALED },
+	{ "socket-blocking", act_socket_blocking, SEALED },
+	{ "socket-vsock", act_socket_vsock, SEALED },
+	{ "bind", act_bind, SEALED },
+	{ "listen", act_listen, SEALED },
+	{ "setsockopt", act_setsockopt, SEALED },
+	{ "connect-outside", act_connect_outside, SEALED },
+	{ "connect-parent", act_connect_parent, SEALED },
+	{ "connect-abstract", act_connect_abstract, SEALED },
+	{ "unsealed-open-in-folder", act_unsealed_open_in_folder, UNSEALED },
+	{ "unsealed-make-in-folder", act_unsealed_make_in_folder, UNSEALED },
 	{ "unsealed-open", act_unsealed_open, UNSEALED },
 	{ "unsealed-write-root", act_unsealed_write_root, UNSEALED },
 	{ "unsealed-mount", act_unsealed_mount, UNSEALED },
@@ -351,12 +444,13 @@ static void report(const char *text)
 	(void)!write(REPORT_FD, text, strlen(text));
 }
 
-static int child_main(const struct act *act, uid_t uid, bool log)
+static int child_main(const struct act *act, uid_t uid, bool log, const char *folder)
 {
 	static const int keep[] = { REPORT_FD, WARDEN_FD };
-	static const struct sandbox_profile profile = {
-		.name = "probe", .filter = &blk_filter, .max_fds = MAX_FDS, .max_threads = 1,
-		.fsize_from_params = true,
+	const struct sandbox_profile profile = {
+		.name = "probe", .filter = folder ? &vsock_filter : &blk_filter,
+		.max_fds = MAX_FDS, .max_threads = 1, .fsize_from_params = true,
+		.takes_folder = folder != NULL,
 	};
 	struct sandbox_params params = {
 		.uid = uid, .gid = uid, .parent_pidfd = WARDEN_FD, .seccomp_log = log,
@@ -370,9 +464,15 @@ static int child_main(const struct act *act, uid_t uid, bool log)
 	if (file < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return NOT_SANDBOXED;
 	(void)signal(SIGXFSZ, SIG_IGN);
+	if (folder)
+		params.folder_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (params.folder_fd < 0)
+		return NOT_SANDBOXED;
 	r = sandbox_enter(&profile, &params, &step);
 	if (r == 0)
 		close(WARDEN_FD);
+	if (r == 0 && folder)
+		close(params.folder_fd);
 	if (r == 0 && act->sealed) {
 		step = "seal";
 		r = sandbox_seal(&profile, &params);
@@ -456,6 +556,7 @@ int main(int argc, char **argv)
 {
 	const struct act *act;
 	uid_t uid = 0x6fff0000; /* outside every block that the warden hands out */
+	const char *folder = NULL;
 	bool log = false;
 	int i;
 
@@ -466,6 +567,8 @@ int main(int argc, char **argv)
 			log = true;
 		else if (strcmp(argv[i], "--uid") == 0 && i + 1 < argc)
 			uid = (uid_t)strtoul(argv[++i], NULL, 0);
+		else if (strcmp(argv[i], "--folder") == 0 && i + 1 < argc)
+			folder = argv[++i];
 		else
 			return 2;
 	}
@@ -478,6 +581,6 @@ int main(int argc, char **argv)
 	if (!act)
 		return 2;
 	if (strcmp(argv[0], "sandbox_probe_child") == 0)
-		return child_main(act, uid, log);
+		return child_main(act, uid, log, folder);
 	return warden_main(act, argv);
 }

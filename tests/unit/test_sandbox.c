@@ -6,7 +6,9 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -63,6 +65,41 @@ Test(sandbox, every_forbidden_act_kills)
 	(void)snprintf(killed, sizeof(killed), "sealed signal %d ", SIGSYS);
 	for (i = 0; i < sizeof(acts) / sizeof(acts[0]); i++)
 		expect(acts[i], killed);
+}
+
+/* As bulkhead-vsock, which lives in a folder of the host and may make sockets. */
+Test(sandbox, a_folder_to_live_in_is_no_way_out)
+{
+	static const struct {
+		const char *act;
+		bool is_killed;
+	} rows[] = {
+		{ "none", false }, { "open", true }, { "open-old", true }, { "socket", true },
+		{ "socket-datagram", true }, { "socket-blocking", true }, { "socket-vsock", true },
+		{ "bind", true }, { "listen", true }, { "setsockopt", true }, { "execve", true },
+		{ "fork", true }, { "mmap-exec", true }, { "mount", true }, { "unshare", true },
+		{ "io_uring_setup", true }, { "ptrace", true }, { "dup", true },
+		{ "connect-outside", false }, { "connect-parent", false },
+		{ "connect-abstract", false },
+	};
+	char folder[] = "/tmp/bulkhead-test-XXXXXX", file[64], killed[32], arguments[128];
+	size_t i;
+
+	cr_assert_not_null(mkdtemp(folder));
+	cr_assert_eq(chmod(folder, 0755), 0);
+	(void)snprintf(file, sizeof(file), "%s/file", folder);
+	close(open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0666));
+	(void)snprintf(killed, sizeof(killed), "sealed signal %d ", SIGSYS);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		(void)snprintf(arguments, sizeof(arguments), "%s --folder %s", rows[i].act, folder);
+		expect(arguments, rows[i].is_killed ? killed : "sealed exit 0 ");
+	}
+	(void)snprintf(arguments, sizeof(arguments), "unsealed-open-in-folder --folder %s", folder);
+	expect(arguments, "sealed exit 0 ");
+	(void)snprintf(arguments, sizeof(arguments), "unsealed-make-in-folder --folder %s", folder);
+	expect(arguments, "sealed exit 0 ");
+	unlink(file);
+	rmdir(folder);
 }
 
 Test(sandbox, limits_hold_where_the_call_is_allowed)
