@@ -16,7 +16,6 @@ static void mode_hello(void)
 void mode_idle(void)
 {
 	print("probe: idle\n");
-	smp_stop();
 	/* Interrupt lines stay masked: nothing wakes this CPU. */
 	port_out8(0x21, 0xff);
 	port_out8(0xa1, 0xff);

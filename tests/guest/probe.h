@@ -96,8 +96,6 @@ bool smp_run(unsigned cpu, void (*function)(void *), void *argument);
 bool smp_is_idle(unsigned cpu);
 /* Number of the n-th started AP. */
 unsigned smp_cpu(unsigned n);
-/* The others wait for a SIPI from now on, and need no CPU of the host. */
-void smp_stop(void);
 void smp_ap_main(unsigned cpu) __attribute__((noreturn));
 
 /* ---- end.c ---- */

@@ -73,12 +73,6 @@ unsigned smp_start(void)
 	return seen + 1;
 }
 
-void smp_stop(void)
-{
-	if (n_started > 0)
-		smp_send(ICR_ALL_BUT_SELF | ICR_INIT);
-}
-
 void smp_ap_main(unsigned cpu)
 {
 	struct mailbox *box = &mailboxes[cpu];

@@ -28,7 +28,6 @@ PROBE = os.path.join(BUILD, "tests/guest/probe.elf")
 IN_LAB = os.environ.get("BULKHEAD_LAB") == "1"
 # Seconds until a guest has reported all its cases. The lab interprets every instruction.
 LIMIT = 1200 if IN_LAB else 400
-REST_SECONDS, REST_TRIES = 0.3, 60
 MIB = 1 << 20
 SERIAL = "probe-disk"
 CONSOLE = "console.sock"  # in the folder of a run
@@ -60,22 +59,6 @@ class Vmm:
 
     def shut_down(self, _folder):
         """Ends a guest that lingers."""
-
-
-def cpu_ticks(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-        return [int(field) for field in stat.read().rsplit(")", 1)[1].split()[11:13]]
-
-
-def sleeps(pid):
-    """Does it get by without the CPU for a while, sooner or later?"""
-    with contextlib.suppress(OSError):
-        for _ in range(REST_TRIES):
-            before = cpu_ticks(pid)
-            time.sleep(REST_SECONDS)
-            if cpu_ticks(pid) == before:
-                return True
-    return False
 
 
 class Bulkhead(Vmm):
@@ -123,9 +106,6 @@ class Bulkhead(Vmm):
             elif int(now["restarts"] or 0) != 0 or now["state"] in ("failed", "gone"):
                 reason = f"state {now['state']}, {now['restarts']} restarts"
             results.append((f"process {process['name']} has lived through it", reason))
-            if reason is None:
-                results.append((f"process {process['name']} sleeps when the guest does",
-                                None if sleeps(process["pid"]) else "it keeps a CPU busy"))
         if len(before) < 4:
             results.append(("all processes can be seen", f"ps shows {len(before)}"))
         return results
