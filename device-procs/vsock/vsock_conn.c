@@ -104,8 +104,8 @@ void vsock_conn_connected(struct vsock_device *v, struct vsock_conn *c, int fd)
 		vsock_conn_kill(v, c);
 		return;
 	}
+	/* A server may have spoken before we watched: that is reported, too. */
 	vsock_conn_attach(v, c, fd);
-	c->is_readable = true; /* a server may speak first, before we watched */
 	vsock_conn_due(v, c, VSOCK_DUE_RESPONSE);
 }
 

@@ -256,6 +256,27 @@ Test(vsock_process, another_programs_journal_resets_the_transport)
 	expect_it_serves();
 }
 
+/* The guest gives no buffers, so it is not asked; nothing of them may pile up. */
+Test(vsock_process, clients_that_come_and_go_hold_up_nobody)
+{
+	const char line[] = "CONNECT 5000\n";
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int i;
+
+	(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s/v", folder);
+	fake_core_activate(&core, 0);
+	for (i = 0; i < 600; i++) {
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		cr_assert_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+		cr_assert_eq(write(fd, line, sizeof(line) - 1), (ssize_t)sizeof(line) - 1);
+		close(fd);
+	}
+	request(GUEST_PORT);
+	(void)fake_wait_used(&core, TX, NULL);
+	expect_it_serves();
+}
+
 static void forge(unsigned seed)
 {
 	uint8_t *bytes = (uint8_t *)journal;
