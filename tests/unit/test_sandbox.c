@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The lock-down from outside and from inside, by way of sandbox_probe: a program that goes
- * through it with bulkhead-blk's filter and then does one forbidden thing. Needs root.
+ * through it with the filter of bulkhead-blk, or of bulkhead-vsock, and then does one forbidden
+ * thing. Needs root.
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
