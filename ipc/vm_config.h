@@ -18,7 +18,11 @@
 #define VM_CID_MAX 0xfffffffeu /* 2^32 - 2; the one above means "any" */
 #define VM_VSOCK_CONNECTIONS 1023u /* open at a time */
 #define VM_VSOCK_CLIENTS 64u /* of the host, not connected through yet */
-#define VM_VSOCK_BUFFER_BYTES (64u << 10) /* of each, for bytes that the host has yet to take */
+/*
+ * Of each, for bytes that the host has yet to take. Twice what a packet of the guest can hold, and
+ * news of room are due at half: so a driver that waits for room for a whole packet hears of it.
+ */
+#define VM_VSOCK_BUFFER_BYTES (128u << 10)
 #define VM_VSOCK_RINGS_BYTES                                                                      \
 	((uint64_t)(VM_VSOCK_CONNECTIONS + VM_VSOCK_CLIENTS) * VM_VSOCK_BUFFER_BYTES)
 #define VM_RNG_SOURCE_DEFAULT "/dev/urandom" /* stands for getrandom() */

@@ -48,7 +48,8 @@ void vsock_conn_forget(struct vsock_device *v, struct vsock_conn *c)
 
 void vsock_conn_kill(struct vsock_device *v, struct vsock_conn *c)
 {
-	if (c->r.state != VSOCK_CLIENT)
+	/* Of what the guest was not asked yet, it need not hear the end. */
+	if (c->r.state != VSOCK_CLIENT && !(c->r.due & VSOCK_DUE_REQUEST))
 		(void)vsock_store_reset(&v->store, c->r.guest_port, c->r.host_port);
 	vsock_conn_forget(v, c);
 }
@@ -103,8 +104,8 @@ void vsock_conn_connected(struct vsock_device *v, struct vsock_conn *c, int fd)
 		vsock_conn_kill(v, c);
 		return;
 	}
+	/* A server may have spoken before we watched: that is reported, too. */
 	vsock_conn_attach(v, c, fd);
-	c->is_readable = true; /* a server may speak first, before we watched */
 	vsock_conn_due(v, c, VSOCK_DUE_RESPONSE);
 }
 

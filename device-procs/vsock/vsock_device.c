@@ -219,6 +219,13 @@ static void on_sockets(evutil_socket_t fd, short what, void *ctx)
 	serve_guest(v);
 }
 
+/* The host is short of something, and would report the same client at once. */
+static void wait_to_listen(struct vsock_device *v)
+{
+	vsock_listen(v, false);
+	vsock_tick_need(v); /* which listens again */
+}
+
 static void on_listener(evutil_socket_t fd, short what, void *ctx)
 {
 	struct vsock_device *v = ctx;
@@ -232,6 +239,8 @@ static void on_listener(evutil_socket_t fd, short what, void *ctx)
 
 		if (!c) {
 			(void)fd_close(client);
+			if (client != -EAGAIN)
+				wait_to_listen(v);
 			return;
 		}
 		c->fd = client;
@@ -312,6 +321,7 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx)
 	is_needed |= vsock_keep_tick(v, now);
 	if (is_needed)
 		vsock_tick_need(v);
+	vsock_listen(v, true);
 	serve_guest(v);
 }
 

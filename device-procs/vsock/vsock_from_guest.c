@@ -156,6 +156,7 @@ static void on_response(struct vsock_device *v, struct vsock_conn *c)
 	}
 	vsock_conn_attach(v, c, c->fd);
 	c->is_readable = true; /* what the client sent behind its CONNECT line */
+	vsock_table_ready(&v->table, c);
 }
 
 /* A packet for a connection that exists, or that it has just made: state CONNECTING, no fd. */
@@ -180,9 +181,6 @@ static void on_known(struct vsock_device *v, struct vsock_conn *c,
 		else if (p->op == VSOCK_OP_CREDIT_REQUEST)
 			vsock_conn_due(v, c, VSOCK_DUE_CREDIT_UPDATE);
 	}
-	/* The guest may have made room. */
-	if (vsock_conn_has_data(c))
-		vsock_table_ready(&v->table, c);
 }
 
 static void on_unknown(struct vsock_device *v, const struct vsock_packet *p, bool is_good)
@@ -217,6 +215,9 @@ static void on_packet(struct vsock_device *v, const struct virtqueue_chain *chai
 		return;
 	}
 	is_good = is_good && vsock_credit_learn(c, p);
+	/* The guest may have made room; it need not say so again in a packet of its own. */
+	if (is_good && vsock_conn_has_data(c))
+		vsock_table_ready(&v->table, c);
 	if (is_good && can_batch(v, c, p)) {
 		add_to_batch(v, c, chain, p->len);
 		return;

@@ -85,7 +85,8 @@ int vsock_host_send(int fd, struct iovec *iov, uint32_t n)
 	const struct msghdr m = { .msg_iov = iov, .msg_iovlen = n };
 	ssize_t r = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	if (r < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM))
+	/* Without memory is not full: nothing would tell when to try again. */
+	if (r < 0 && errno == EAGAIN)
 		return 0;
 	return r < 0 ? -errno : (int)r;
 }

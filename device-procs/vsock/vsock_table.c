@@ -233,7 +233,8 @@ bool vsock_credit_learn(struct vsock_conn *c, const struct vsock_packet *p)
 		c->r.peer_fwd_cnt = p->fwd_cnt;
 	} /* else older than what we know: two threads of the guest raced for the queue */
 	c->r.peer_buf_alloc = p->buf_alloc;
-	c->asked_credit = false;
+	/* An answer that there is none is one, too: else both would ask and answer without end. */
+	c->asked_credit = c->asked_credit && vsock_credit_to_guest(c) == 0;
 	return true;
 }
 

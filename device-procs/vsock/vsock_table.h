@@ -70,7 +70,7 @@ struct vsock_conn {
 	bool is_closed_by_host; /* both ways: its peer is gone */
 	bool needs_warden; /* CONNECTING: our uid may not */
 	bool is_asked; /* ... and the warden was asked */
-	bool asked_credit; /* CREDIT_REQUEST was sent since the guest last gave some */
+	bool asked_credit; /* CREDIT_REQUEST was sent since the guest last had some */
 	uint32_t want; /* bytes to try with the next read */
 	uint64_t born_ms;
 	uint64_t deadline_ms; /* 0: none */

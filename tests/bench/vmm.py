@@ -22,18 +22,20 @@ import time
 CGROUP = "/sys/fs/cgroup/cpuacct"
 F_OFD_SETLK = 37
 TAP_MAC = "02:00:00:00:00:0a"
+GUEST_CID = 3
 
 
 class Guest:
     """What to run: probe, its command line, its disk."""
 
     def __init__(self, probe, cmdline, disk=None, direct=False, cpus=1, memory_mib=128, tap=None,
-                 iommu=False, user_net=False, many=False):
+                 iommu=False, user_net=False, many=False, vsock=None):
         self.probe, self.cmdline, self.disk, self.tap = probe, cmdline, disk, tap
         self.direct, self.cpus, self.memory_mib = direct, cpus, memory_mib
         self.iommu = iommu  # Bulkhead only
         self.user_net = user_net  # a NIC in user mode; the host's loopback may be reached
         self.many = many  # a console and a source of entropy, too
+        self.vsock = vsock  # path of its socket
 
 
 class Vmm:
@@ -48,6 +50,7 @@ class Vmm:
     needs_helper = False
     null_words = ""  # what the guest is told besides in the null rows
     has_user_mode = False  # networking without a tap
+    has_vsock = False  # guest.vsock is understood
 
     def __init__(self, program):
         self.program = program
@@ -66,6 +69,7 @@ class Vmm:
 class Bulkhead(Vmm):
     name = "bulkhead"
     has_user_mode = True
+    has_vsock = True
 
     def __init__(self, program, transport, is_peer=False):
         super().__init__(program)
@@ -87,12 +91,15 @@ class Bulkhead(Vmm):
             argv += ["--net", f"mode=user,loopback=on,mac={TAP_MAC}"]
         if guest.many:
             argv += ["--console", "null", "--rng"]
+        if guest.vsock:
+            argv += ["--vsock", f"cid={GUEST_CID},socket={guest.vsock}"]
         return argv
 
 
 class CloudHypervisor(Vmm):
     name = "cloud-hypervisor"
     null_words = " no_event_idx"  # with it, kicks are lost for requests that it answers at once
+    has_vsock = True
 
     def command(self, guest, folder):
         argv = [self.program, "--kernel", guest.probe, "--cmdline", guest.cmdline,
@@ -104,6 +111,8 @@ class CloudHypervisor(Vmm):
                      + (",direct=on" if guest.direct else "")]
         if guest.tap:
             argv += ["--net", f"tap={guest.tap},mac={TAP_MAC}"]
+        if guest.vsock:
+            argv += ["--vsock", f"cid={GUEST_CID},socket={guest.vsock}"]
         return argv
 
 
@@ -114,6 +123,7 @@ class Firecracker(Vmm):
         super().__init__(program)
         self.engine = engine
         self.name = f"firecracker-{engine.lower()}"
+        self.has_vsock = engine == "Sync"  # the engine is the disk's: once is enough
 
     def is_vcpu(self, thread):
         return thread.startswith("fc_vcpu")
@@ -133,6 +143,8 @@ class Firecracker(Vmm):
                                              "guest_mac": TAP_MAC}]
         if guest.many:
             config["entropy"] = {}  # it has no virtio console
+        if guest.vsock:
+            config["vsock"] = {"guest_cid": GUEST_CID, "uds_path": guest.vsock}
         path = os.path.join(folder, "firecracker.json")
         with open(path, "w") as out:
             json.dump(config, out)

@@ -131,6 +131,27 @@ static const char *split_buffer_case(uint64_t first)
 	return NULL;
 }
 
+/* A driver may wait until a whole packet has room, and must hear of it without asking. */
+static const char *whole_packets_case(uint64_t total)
+{
+	struct vconn c;
+	int64_t len;
+
+	EXPECT_OK(vsock_test_start());
+	EXPECT_OK(vsock_test_connects(&c, PEER_SINK));
+	while (c.tx_cnt < total) {
+		while (c.peer_buf_alloc - (c.tx_cnt - c.peer_fwd_cnt) < VSOCK_TX_BYTES)
+			EXPECT(vconn_next(&c, TIMEOUT_REQUEST, &len) == VSOCK_CREDIT_UPDATE,
+			       "no more room after %u bytes", c.tx_cnt);
+		EXPECT(vconn_write(&c, VSOCK_TX_BYTES), "not taken after %u bytes", c.tx_cnt);
+	}
+	EXPECT(vconn_send(&c, VSOCK_SHUTDOWN, VSOCK_SHUT_SEND, 0), "SHUTDOWN is not taken");
+	while (c.rx_cnt < 8)
+		EXPECT(vconn_next(&c, TIMEOUT_REQUEST, &len) != VSOCK_NONE, "nothing comes");
+	EXPECT(*(uint64_t *)vsock_last == total, "the host counted %lu", *(uint64_t *)vsock_last);
+	return NULL;
+}
+
 static const char *late_buffers_case(uint64_t argument)
 {
 	struct vconn c;
@@ -165,5 +186,6 @@ void vsock_test_streams(void)
 	for (unsigned i = 0; i < ARRAY_LEN(firsts); i++)
 		CASE(split_buffer_case, firsts[i], "receive buffers cut after %u bytes",
 		     firsts[i]);
+	CASE(whole_packets_case, 4u << 20, "4 MiB in packets of 64 KiB, each when it has room");
 	CASE(late_buffers_case, 0, "receive buffers come late");
 }

@@ -144,7 +144,7 @@ void vdev_accept(const struct vdev *dev, uint64_t features);
 void vdev_select(const struct vdev *dev, uint16_t queue);
 uint16_t vdev_queue_max(const struct vdev *dev, uint16_t queue);
 /* Writes size and addresses of a queue and enables it; nothing is checked. */
-void vdev_queue_enable(const struct vdev *dev, uint16_t queue, uint32_t size, uint64_t desc,
+void vdev_queue_enable(struct vdev *dev, uint16_t queue, uint32_t size, uint64_t desc,
 		       uint64_t avail, uint64_t used);
 bool vdev_queue_is_enabled(const struct vdev *dev, uint16_t queue);
 void vdev_kick(const struct vdev *dev, uint16_t queue);

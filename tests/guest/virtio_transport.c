@@ -68,7 +68,14 @@ static void vdev_write_address(const struct vdev *dev, uint32_t pci, uint32_t mm
 	mmio_write32(at + 4, (uint32_t)(value >> 32));
 }
 
-void vdev_queue_enable(const struct vdev *dev, uint16_t queue, uint32_t size, uint64_t desc,
+/* Some answer it only to a driver that has begun, so discovery was too early. */
+static void vdev_learn_notify_offset(struct vdev *dev, uint16_t queue)
+{
+	if (queue < ARRAY_LEN(dev->notify_offsets))
+		dev->notify_offsets[queue] = mmio_read16(dev->common + PCI_QUEUE_NOTIFY_OFF);
+}
+
+void vdev_queue_enable(struct vdev *dev, uint16_t queue, uint32_t size, uint64_t desc,
 		       uint64_t avail, uint64_t used)
 {
 	vdev_select(dev, queue);
@@ -79,10 +86,12 @@ void vdev_queue_enable(const struct vdev *dev, uint16_t queue, uint32_t size, ui
 	vdev_write_address(dev, PCI_QUEUE_DESC, MMIO_QUEUE_DESC_LOW, desc);
 	vdev_write_address(dev, PCI_QUEUE_DRIVER, MMIO_QUEUE_DRIVER_LOW, avail);
 	vdev_write_address(dev, PCI_QUEUE_DEVICE, MMIO_QUEUE_DEVICE_LOW, used);
-	if (dev->is_pci)
+	if (dev->is_pci) {
+		vdev_learn_notify_offset(dev, queue);
 		mmio_write16(dev->common + PCI_QUEUE_ENABLE, 1);
-	else
+	} else {
 		mmio_write32(dev->mmio + MMIO_QUEUE_READY, 1);
+	}
 }
 
 bool vdev_queue_is_enabled(const struct vdev *dev, uint16_t queue)

@@ -79,9 +79,8 @@ bool vq_pending(const struct vq *vq)
 bool vq_wait(struct vq *vq, uint64_t timeout_ms, struct vring_used_elem *ret)
 {
 	uint64_t deadline = time_deadline(timeout_ms);
+	uint64_t look = time_deadline(timeout_ms < STATUS_INTERVAL ? timeout_ms : STATUS_INTERVAL);
 	volatile struct vring_used_elem *elem = &vq->used->ring[vq->used_idx & (vq->size - 1)];
-
-	uint64_t look = time_deadline(STATUS_INTERVAL);
 
 	while (!vq_pending(vq)) {
 		/* A device that asks for a reset will not answer any more. */

@@ -86,6 +86,11 @@ def test_sandbox():
         expect({"ro", "nosuid", "nodev", "noexec"} <= options, f"mount options {options}")
         s = status(pid)
         expect(s["Seccomp"] == "2" and int(s["CapEff"], 16) == 0, f"{s['Seccomp']} {s['CapEff']}")
+        limits = {ln[:25].strip(): ln[26:].split()[1]
+                  for ln in open(f"/proc/{pid}/limits").read().split("\n")[1:-1]}
+        for what, most in (("Max processes", 0), ("Max file size", 0), ("Max locked memory", 0),
+                           ("Max open files", 1087 + 40)):  # connections and clients
+            expect(int(limits[what]) <= most, f"{what} {limits[what]}")
         expect(os.readlink(f"/proc/{pid}/ns/net") != os.readlink(f"/proc/{vm.process.pid}/ns/net"),
                "it is in the host's network namespace")
         targets = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
@@ -100,10 +105,13 @@ def survives(folder, kills):
         vm.wait_for("survive: ready", 120)
         vm.wait_for("survive: round", 120)
         time.sleep(1)  # what is older than a second and idle must never be reset
-        for _ in range(kills):
+        for i in range(kills + 2):
             pid = vm.row("vsock")["pid"]
             time.sleep(random.random() * 0.2)
-            os.kill(pid, signal.SIGKILL)
+            if i < kills:
+                os.kill(pid, signal.SIGKILL)
+            else:  # two planned ones
+                vm.ctl("restart", "vsock")
             wait_until(lambda: vm.row("vsock")["pid"] not in (0, pid) and
                        vm.row("vsock")["state"] == "active", "another process serves")
             vm.wait_for("survive: round", 120, start=len(vm.output))

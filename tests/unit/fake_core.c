@@ -64,6 +64,17 @@ static __attribute__((noinline)) void send_start(struct fake_core *c, const stru
 		cr_assert_eq(channel_send(c->channel, &m, &fds), 0);
 		return;
 	}
+	if (config->vsock) {
+		s->config.type = DEVICE_TYPE_VSOCK;
+		strcpy(s->config.id, "vsock");
+		s->config.vsock.cid = FAKE_CID;
+		s->n_fds = (uint32_t)config->vsock->n;
+		for (uint32_t i = 0; i < s->n_fds; i++)
+			cr_assert_eq(fdset_add_dup(&fds, config->vsock->fds[i]), 0);
+		cr_assert_eq(fdset_add(&fds, (int)syscall(SYS_pidfd_open, getpid(), 0)), 0);
+		cr_assert_eq(channel_send(c->channel, &m, &fds), 0);
+		return;
+	}
 	s->n_fds = 1;
 	s->config.type = DEVICE_TYPE_BLK;
 	strcpy(s->config.id, "blk0");

@@ -4,7 +4,9 @@
  * named, with its very filter, and then does one forbidden thing. Run as root, or as root of a user
  * namespace that has ids to give:
  *
- *	sandbox_probe ACT [--program NAME] [--uid N] [--log]
+ *	sandbox_probe ACT [--program NAME [--folder PATH]] [--uid N] [--log]
+ *
+ * With --folder it is locked down in that folder, as bulkhead-vsock is.
  *
  * The first process plays the warden: it spawns itself into a new pid and net namespace and
  * prints how the child ended:  "signal N", "exit N", or "started: step: error".
@@ -19,6 +21,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +32,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -344,6 +348,84 @@ static int act_unsealed_connect(void)
 	return errno == EACCES || errno == ENETUNREACH || errno == ECONNREFUSED ? REFUSED : ODD;
 }
 
+/* Sockets of other kinds, as bulkhead-vsock, which may make streams of AF_UNIX. */
+static int act_socket_datagram(void)
+{
+	return refused_with(syscall(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+			    -1);
+}
+
+static int act_socket_blocking(void)
+{
+	return refused_with(syscall(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), -1);
+}
+
+static int act_socket_vsock(void)
+{
+	return refused_with(syscall(SYS_socket, AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+				    0), -1);
+}
+
+static int act_bind(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = "/mine" };
+
+	return refused_with(syscall(SYS_bind, pair[0], &a, sizeof(a)), -1);
+}
+
+static int act_listen(void)
+{
+	return refused_with(syscall(SYS_listen, pair[0], 1), -1);
+}
+
+static int act_setsockopt(void)
+{
+	int one = 1;
+
+	return refused_with(syscall(SYS_setsockopt, pair[0], SOL_SOCKET, SO_PASSCRED, &one,
+				    sizeof(one)), -1);
+}
+
+/* Where the call is allowed: nothing but the folder can be reached, as its name says. */
+static int connect_fails(const char *path, size_t len, int expected)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (s < 0)
+		return ODD;
+	memcpy(a.sun_path, path, len);
+	return refused_with(connect(s, (struct sockaddr *)&a,
+				    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)),
+			    expected);
+}
+
+static int act_connect_outside(void)
+{
+	return connect_fails("/run/systemd/notify", 20, ENOENT);
+}
+
+static int act_connect_parent(void)
+{
+	return connect_fails("/../../etc/passwd", 18, ENOENT);
+}
+
+/* Abstract names belong to the network namespace, and this one's is empty. */
+static int act_connect_abstract(void)
+{
+	return connect_fails("\0/tmp/.X11-unix/X0", 19, ECONNREFUSED);
+}
+
+static int act_unsealed_open_in_folder(void)
+{
+	return refused_with(open("/file", O_RDONLY), EACCES); /* Landlock */
+}
+
+static int act_unsealed_make_in_folder(void)
+{
+	return refused_with(open("/x", O_CREAT | O_WRONLY, 0600), EROFS);
+}
+
 /* Read from outside by the tests: stays until its stdin channel is closed. */
 static int act_wait(void)
 {
@@ -397,6 +479,17 @@ static const struct act {
 	{ "i386", act_i386, SEALED },
 	{ "fd-too-many", act_fd_too_many, SEALED },
 	{ "grow-file", act_grow_file, SEALED },
+	{ "socket-datagram", act_socket_datagram, SEALED },
+	{ "socket-blocking", act_socket_blocking, SEALED },
+	{ "socket-vsock", act_socket_vsock, SEALED },
+	{ "bind", act_bind, SEALED },
+	{ "listen", act_listen, SEALED },
+	{ "setsockopt", act_setsockopt, SEALED },
+	{ "connect-outside", act_connect_outside, SEALED },
+	{ "connect-parent", act_connect_parent, SEALED },
+	{ "connect-abstract", act_connect_abstract, SEALED },
+	{ "unsealed-open-in-folder", act_unsealed_open_in_folder, UNSEALED },
+	{ "unsealed-make-in-folder", act_unsealed_make_in_folder, UNSEALED },
 	{ "unsealed-open", act_unsealed_open, UNSEALED },
 	{ "unsealed-write-root", act_unsealed_write_root, UNSEALED },
 	{ "unsealed-mount", act_unsealed_mount, UNSEALED },
@@ -412,7 +505,7 @@ static const struct {
 	const struct sandbox_filter *filter;
 } programs[] = {
 	{ "blk", &blk_filter },	    { "net", &net_filter }, { "net-user", &net_user_filter },
-	{ "console", &console_filter }, { "rng", &rng_filter },
+	{ "console", &console_filter }, { "rng", &rng_filter }, { "vsock", &vsock_filter },
 };
 
 static const struct sandbox_filter *find_filter(const char *name)
@@ -441,12 +534,12 @@ static void report(const char *text)
 }
 
 static int child_main(const struct act *act, const struct sandbox_filter *filter, uid_t uid,
-		      bool log)
+		      bool log, const char *folder)
 {
 	static const int keep[] = { REPORT_FD, WARDEN_FD };
 	const struct sandbox_profile profile = {
 		.name = "probe", .filter = filter, .max_fds = MAX_FDS, .max_threads = 1,
-		.fsize_from_params = true,
+		.fsize_from_params = true, .takes_folder = folder != NULL,
 	};
 	struct sandbox_params params = {
 		.uid = uid, .gid = uid, .parent_pidfd = WARDEN_FD, .seccomp_log = log,
@@ -460,9 +553,15 @@ static int child_main(const struct act *act, const struct sandbox_filter *filter
 	if (file < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return NOT_SANDBOXED;
 	(void)signal(SIGXFSZ, SIG_IGN);
+	if (folder)
+		params.folder_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (params.folder_fd < 0)
+		return NOT_SANDBOXED;
 	r = sandbox_enter(&profile, &params, &step);
 	if (r == 0)
 		close(WARDEN_FD);
+	if (r == 0 && folder)
+		close(params.folder_fd);
 	if (r == 0 && act->sealed) {
 		step = "seal";
 		r = sandbox_seal(&profile, &params);
@@ -547,6 +646,7 @@ int main(int argc, char **argv)
 	const struct act *act;
 	const struct sandbox_filter *filter = &blk_filter;
 	uid_t uid = 0x6fff0000; /* outside every block that the warden hands out */
+	const char *folder = NULL;
 	bool log = false;
 	int i;
 
@@ -559,6 +659,8 @@ int main(int argc, char **argv)
 			uid = (uid_t)strtoul(argv[++i], NULL, 0);
 		else if (strcmp(argv[i], "--program") == 0 && i + 1 < argc)
 			filter = find_filter(argv[++i]);
+		else if (strcmp(argv[i], "--folder") == 0 && i + 1 < argc)
+			folder = argv[++i];
 		else
 			return 2;
 	}
@@ -571,6 +673,6 @@ int main(int argc, char **argv)
 	if (!act || !filter)
 		return 2;
 	if (strcmp(argv[0], "sandbox_probe_child") == 0)
-		return child_main(act, filter, uid, log);
+		return child_main(act, filter, uid, log, folder);
 	return warden_main(act, argv);
 }

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The lock-down from outside and from inside, by way of sandbox_probe: a program that goes
- * through it with bulkhead-blk's filter and then does one forbidden thing. Needs root.
+ * through it with the filter of bulkhead-blk, or of bulkhead-vsock, and then does one forbidden
+ * thing. Needs root.
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -104,6 +107,41 @@ Test(sandbox, each_list_has_its_own_exceptions)
 									       killed);
 		}
 	}
+}
+
+/* As bulkhead-vsock, which lives in a folder of the host and may make sockets. */
+Test(sandbox, a_folder_to_live_in_is_no_way_out)
+{
+	static const struct {
+		const char *act;
+		bool is_killed;
+	} rows[] = {
+		{ "none", false }, { "open", true }, { "open-old", true }, { "socket", true },
+		{ "socket-datagram", true }, { "socket-blocking", true }, { "socket-vsock", true },
+		{ "bind", true }, { "listen", true }, { "setsockopt", true }, { "execve", true },
+		{ "fork", true }, { "mmap-exec", true }, { "mount", true }, { "unshare", true },
+		{ "io_uring_setup", true }, { "ptrace", true }, { "dup", true },
+		{ "connect-outside", false }, { "connect-parent", false },
+		{ "connect-abstract", false },
+	};
+	char folder[] = "/tmp/bulkhead-test-XXXXXX", file[64], killed[32], arguments[128];
+	size_t i;
+
+	cr_assert_not_null(mkdtemp(folder));
+	cr_assert_eq(chmod(folder, 0755), 0);
+	(void)snprintf(file, sizeof(file), "%s/file", folder);
+	close(open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0666));
+	(void)snprintf(killed, sizeof(killed), "sealed signal %d ", SIGSYS);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		(void)snprintf(arguments, sizeof(arguments), "%s --program vsock --folder %s", rows[i].act, folder);
+		expect(arguments, rows[i].is_killed ? killed : "sealed exit 0 ");
+	}
+	(void)snprintf(arguments, sizeof(arguments), "unsealed-open-in-folder --program vsock --folder %s", folder);
+	expect(arguments, "sealed exit 0 ");
+	(void)snprintf(arguments, sizeof(arguments), "unsealed-make-in-folder --program vsock --folder %s", folder);
+	expect(arguments, "sealed exit 0 ");
+	unlink(file);
+	rmdir(folder);
 }
 
 Test(sandbox, limits_hold_where_the_call_is_allowed)

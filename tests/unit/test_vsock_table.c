@@ -106,6 +106,19 @@ Test(vsock_table, credit_never_underflows)
 	cr_expect_eq(vsock_credit_to_guest(c), 5);
 }
 
+Test(vsock_table, no_credit_is_an_answer_to_the_question_for_it)
+{
+	struct vsock_conn *c = vsock_table_add(&table, 1, 1);
+	struct vsock_packet p = { .buf_alloc = 0 };
+
+	c->asked_credit = true;
+	cr_assert(vsock_credit_learn(c, &p));
+	cr_expect(c->asked_credit, "it would be asked again at once");
+	p.buf_alloc = 1;
+	cr_assert(vsock_credit_learn(c, &p));
+	cr_expect_not(c->asked_credit);
+}
+
 Test(vsock_table, credit_goes_on_over_2_to_the_32)
 {
 	struct vsock_conn *c = vsock_table_add(&table, 1, 1);

@@ -154,6 +154,16 @@ wait)
 		say "read $line: $(dd if="$line" bs=4096 count=16 iflag=direct 2>&1 | tail -n 1)"
 	done
 	;;
+vsock)
+	# each line is a command of this shell
+	modprobe vmw_vsock_virtio_transport
+	mount_tools
+	say "waiting"
+	while read -r line; do
+		eval "$line"
+		say "status $?"
+	done
+	;;
 chaos)
 	mount_tools
 	mount -t tmpfs tmpfs /tools/tmp
