@@ -72,7 +72,7 @@ static void on_child_dead(evutil_socket_t fd, short what, void *ctx)
 
 		if (d->process.pidfd == fd) {
 			vm_core_look(vm); /* why it had to end, perhaps */
-			if (child_reap(&d->process))
+			if (vm->phase != VM_PHASE_ENDING && child_reap(&d->process))
 				vm_process_died(d);
 			return;
 		}
