@@ -287,7 +287,7 @@ def offloads_of(lab):
 
 
 def iperf_of(lab):
-    n_bytes = (200 if LONG else 4) * MIB
+    n_bytes = (200 if LONG else 2) * MIB
     for shell in (lab.big, lab.small):
         for what in ("-P 4", "-P 4 -R"):
             iperf(shell, lab.HOST, what, n_bytes)
