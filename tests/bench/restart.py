@@ -73,14 +73,14 @@ class Restart(Row):
     def count(self, side):
         """Of every kill of the run at once, because a p99 of few is a maximum.
 
+        all_*: every sample. quiet_*: without those during which others ran, which were taken again.
         idle_*: what this machine does to a guest that nothing happens to, in a longer time: where
         that is not small against the rest, the machine was not quiet.
-        disturbed_*: samples that were taken again, because others ran meanwhile.
         """
         figures = {}
-        for name, gaps in (("all", self.stalls), ("idle", self.idle),
-                           ("disturbed", self.disturbed)):
-            values = gaps.get(side.name)
+        quiet = self.stalls.get(side.name, [])
+        for name, values in (("all", quiet + self.disturbed.get(side.name, [])),
+                             ("quiet", quiet), ("idle", self.idle.get(side.name))):
             if values:
                 figures |= {f"{name}_n": len(values), f"{name}_max_ms": max(values)}
                 figures |= {f"{name}_p{p}_ms": percentile(values, p) for p in (50, 90, 99)}
