@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define STACK_SEARCHED (128u << 10) /* stack_guard_gap: 1 MiB */
+
 static int trim_program(struct dl_phdr_info *info, size_t size, void *ctx)
 {
 	uintptr_t mask = ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
@@ -29,7 +31,20 @@ static int trim_program(struct dl_phdr_info *info, size_t size, void *ctx)
 	return 1; /* the program comes first; libraries are shared with others anyway */
 }
 
+/*
+ * What lies below the present frame is nobody's. The kernel keeps more than STACK_SEARCHED free of
+ * other mappings below a stack, and what is not mapped is passed over.
+ */
+static void trim_stack(void)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t end = ((uintptr_t)__builtin_frame_address(0) & ~(page - 1)) - page;
+
+	(void)madvise((void *)(end - STACK_SEARCHED), STACK_SEARCHED, MADV_DONTNEED);
+}
+
 void resident_trim(void)
 {
 	(void)dl_iterate_phdr(trim_program, NULL);
+	trim_stack();
 }

@@ -3,9 +3,9 @@
 #pragma once
 
 /**
- * resident_trim() - give the pages of code and constants back that the start has touched
+ * resident_trim() - give back pages of code, constants and unused stack that the start touched
  *
- * They come back from the page cache as they are used. Nothing that was ever written is touched.
- * Best effort. Context: any; needs madvise() and dl_iterate_phdr().
+ * Code comes back from the page cache as it is used. Nothing that somebody may still read is lost.
+ * Best effort. Context: the stack of the first thread; needs madvise() and dl_iterate_phdr().
  */
 void resident_trim(void);
