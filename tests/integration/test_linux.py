@@ -153,6 +153,7 @@ def test_reboot_twice():
     reboot("pci")
 
 
+@only_long
 def test_reboot_twice_mmio():
     reboot("mmio")
 
