@@ -31,9 +31,7 @@ class IommuMap(IommuRow):
         with Run(vmm, guest, account=False) as run:
             run.wait_for("bench: ready")
             run.pin(0, 1)
-            run.wait_for("bench: done")
-            line = run.output.decode(errors="replace").split("bench: end", 1)[1].splitlines()[0]
-        cycles = {k: int(v) for k, v in (word.split("=") for word in line.split())}
+            cycles = run.figures()
         return {"in_one_kick": cycles["one_kick"] / cycles["bare"],
                 "one_after_other": cycles["one_by_one"] / cycles["bare"],
                 "bare_us": cycles["bare"] * 1000 / self.tsc_khz()}

@@ -84,20 +84,14 @@ class Net(Row):
                 run.wait_for("bench: ready")
                 run.pin(VCPU_CPU, DEVICE_CPU)
                 load = self.load()
-                begin = run.wait_for("bench: begin")
-                cpu = run.cpu_ns() if run.accounted else 0
-                end = run.wait_for("bench: end")
-                cpu = run.cpu_ns() - cpu if run.accounted else 0
-                run.wait_for("bench: done")
-                line = run.output.decode(errors="replace").split("bench: end", 1)[1]
+                ns, cpu, figures = run.measure()
         finally:
             if load:
                 load.kill()
                 load.wait()
-        figures = {k: int(v) for k, v in (word.split("=") for word in line.splitlines()[0].split())}
         if figures["ios"] == 0:
             raise RuntimeError("no frame went through")
-        rate = figures["ios"] * 1e9 / (end - begin)
+        rate = figures["ios"] * 1e9 / ns
         return {"frames": rate, "cpu_us": cpu / 1000 / figures["ios"] if cpu else None,
                 "gbit": rate * self.length * 8 / 1e9}
 
@@ -130,19 +124,14 @@ class UserTcp(Row):
             with Run(vmm, guest) as run:
                 run.wait_for("bench: ready")
                 run.pin(VCPU_CPU, DEVICE_CPU)
-                begin = run.wait_for("bench: begin")
-                cpu = run.cpu_ns() if run.accounted else 0
-                end = run.wait_for("bench: end")
-                cpu = run.cpu_ns() - cpu if run.accounted else 0
-                run.wait_for("bench: done")
-                line = run.output.decode(errors="replace").split("bench: end ios=", 1)[1]
+                ns, cpu, figures = run.measure()
         finally:
             load.kill()
             load.wait()
-        n_bytes = int(line.split()[0])
+        n_bytes = figures["ios"]
         if n_bytes == 0:
             raise RuntimeError("no byte went through")
-        return {"gbit": n_bytes * 8 / (end - begin),
+        return {"gbit": n_bytes * 8 / ns,
                 "cpu_us_per_mib": cpu / 1000 / (n_bytes / 2**20) if cpu else None}
 
 

@@ -157,14 +157,11 @@ class Blk(Row):
         if side.is_host:
             return side.measure(self)
         with self._start(side) as run:
-            begin = run.wait_for("bench: begin")
-            cpu = run.cpu_ns() if run.accounted else 0
-            end = run.wait_for("bench: end")
-            cpu = run.cpu_ns() - cpu if run.accounted else 0
-            figures = self._figures(run)
+            ns, cpu, figures = run.measure()
+        self._check(figures)
         # The host saw both lines arrive: that clock is right whatever /proc/cpuinfo says.
-        cycles_per_us = figures["cycles"] / ((end - begin) / 1000)
-        return {"iops": figures["ios"] * 1e9 / (end - begin),
+        cycles_per_us = figures["cycles"] / (ns / 1000)
+        return {"iops": figures["ios"] * 1e9 / ns,
                 "cpu_us": cpu / 1000 / figures["ios"] if cpu else None,
                 "p50_us": figures["p50"] / cycles_per_us,
                 "p99_us": figures["p99"] / cycles_per_us,
@@ -178,7 +175,9 @@ class Blk(Row):
             begin = run.wait_for("bench: begin")
             counts = {key: run.count_events(event, 0.5) for key, event in self.counted.items()}
             end = run.wait_for("bench: end")
-            per_second = self._figures(run)["ios"] * 1e9 / (end - begin)
+            figures = run.figures()
+        self._check(figures)
+        per_second = figures["ios"] * 1e9 / (end - begin)
         return {key: n / per_second for key, n in counts.items() if n is not None}
 
     @contextlib.contextmanager
@@ -194,15 +193,12 @@ class Blk(Row):
             run.pin(VCPU_CPU, VCPU_CPU if self.packed else DEVICE_CPU)
             yield run
 
-    def _figures(self, run):
-        run.wait_for("bench: done")
-        line = run.output.decode(errors="replace").split("bench: end", 1)[1].splitlines()[0]
-        figures = {k: int(v) for k, v in (word.split("=") for word in line.split())}
+    @staticmethod
+    def _check(figures):
         if figures["errors"]:
             raise RuntimeError(f"{figures['errors']} requests failed")
         if not figures["ios"]:
             raise RuntimeError("not one request was completed")
-        return figures
 
 
 class Fio:

@@ -58,15 +58,8 @@ class Vsock(Row):
             with Run(vmm, guest) as run:
                 run.wait_for("bench: ready")
                 run.pin(VCPU_CPU, DEVICE_CPU)
-                begin = run.wait_for("bench: begin")
-                cpu = run.cpu_ns() if run.accounted else 0
-                end = run.wait_for("bench: end")
-                cpu = run.cpu_ns() - cpu if run.accounted else 0
-                run.wait_for("bench: done")
-                line = run.output.decode(errors="replace").split("bench: end", 1)[1]
-        return self._figures({k: int(v) for k, v in
-                              (word.split("=") for word in line.splitlines()[0].split())},
-                             end - begin, cpu)
+                ns, cpu, counted = run.measure()
+        return self._figures(counted, ns, cpu)
 
     def _figures(self, counted, ns, cpu):
         if counted["ops"] == 0:
