@@ -106,9 +106,9 @@ static void main_enter_sandbox(struct core *core)
 static uint64_t main_highest_fd(const struct vm_config *config)
 {
 	struct pollfd fds[64];
-	int from, i;
+	int from = (int)FDS(config->n_cpus, config->n_devices) - 1, i;
 
-	for (from = (int)FDS(config->n_cpus, config->n_devices) - 1; from > 0; from -= (int)ARRAY_LEN(fds)) {
+	for (; from > 0; from -= (int)ARRAY_LEN(fds)) {
 		for (i = 0; i < (int)ARRAY_LEN(fds); i++)
 			fds[i] = (struct pollfd){ .fd = from - i }; /* negative ones are skipped */
 		(void)poll(fds, ARRAY_LEN(fds), 0);

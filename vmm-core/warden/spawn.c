@@ -16,8 +16,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "ipc/clock.h"
-
 #ifndef BULKHEAD_LIBEXECDIR
 #define BULKHEAD_LIBEXECDIR "/usr/libexec/bulkhead"
 #endif
@@ -129,7 +127,6 @@ struct spawn_plan {
 	int channel_fd; /* >= SPAWN_FD_MIN, like all fds of the spawner */
 	int ring_fd; /* likewise, or -1 */
 	int program_fd; /* likewise; -1: path */
-	bool is_ahead;
 };
 
 /* In the child, with every signal blocked: no handler of the warden's may run here. */
@@ -158,8 +155,6 @@ static int spawn_exec(const struct spawn_plan *plan)
 	if (syscall(SYS_close_range, DEVICE_CHANNEL_FD + (plan->ring_fd >= 0) + 1, ~0u,
 		    CLOSE_RANGE_CLOEXEC) < 0)
 		return errno;
-	if (plan->is_ahead)
-		clock_pause();
 	if (plan->program_fd >= 0)
 		(void)execveat(plan->program_fd, "", plan->argv, env, AT_EMPTY_PATH);
 	else
@@ -231,7 +226,7 @@ int spawn(const struct spawner *spawner, const struct spawn_what *what, struct s
 	char *const argv[] = { name, (char *)what->title, NULL };
 	struct spawn_plan plan = {
 		.spawner = spawner, .path = path, .argv = argv, .program_fd = program_fd,
-		.channel_fd = channel_fd, .ring_fd = ring_fd, .is_ahead = what->is_ahead,
+		.channel_fd = channel_fd, .ring_fd = ring_fd,
 	};
 
 	return spawn_clone(&plan, ret);

@@ -60,7 +60,6 @@ struct spawn_what {
 	int channel_fd; /* the child's end; taken (closed by spawn()), also on failure */
 	int ring_fd; /* becomes fd DEVICE_RING_FD; borrowed; -1: none */
 	int program_fd; /* another program than the installed one; borrowed; -1: none */
-	bool is_ahead; /* nobody waits for it: let others have the CPU before the exec */
 };
 
 /**

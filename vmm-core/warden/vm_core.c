@@ -132,27 +132,31 @@ static int on_device_state(void *ctx, const struct message *m, struct fdset *fds
 	return 0;
 }
 
-static int on_stalled(void *ctx, const struct message *m, struct fdset *fds)
+/* The device whose process, the one that serves, the event is about; NULL: there is none (any more) */
+static struct vm_device *find_serving(struct vm *vm, const struct message_device_event *e)
 {
-	const struct message_device_event *e = &m->device_event;
-	struct vm *vm = ctx;
 	struct child *child = vm_find_child(vm, e->slot, e->generation);
 
+	return child != NULL && child == &vm->devices[e->slot].process ? &vm->devices[e->slot] : NULL;
+}
+
+static int on_stalled(void *ctx, const struct message *m, struct fdset *fds)
+{
+	struct vm_device *d = find_serving(ctx, &m->device_event);
+
 	(void)fds;
-	if (child == &vm->devices[e->slot].process)
-		vm_device_stalled(&vm->devices[e->slot], e->text);
+	if (d != NULL)
+		vm_device_stalled(d, m->device_event.text);
 	return 0;
 }
 
 static int on_refused(void *ctx, const struct message *m, struct fdset *fds)
 {
-	const struct message_device_event *e = &m->device_event;
-	struct vm *vm = ctx;
-	struct child *child = vm_find_child(vm, e->slot, e->generation);
+	struct vm_device *d = find_serving(ctx, &m->device_event);
 
 	(void)fds;
-	if (child == &vm->devices[e->slot].process)
-		vm_device_refused(&vm->devices[e->slot], e->text);
+	if (d != NULL)
+		vm_device_refused(d, m->device_event.text);
 	return 0;
 }
 

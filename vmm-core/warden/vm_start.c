@@ -45,7 +45,6 @@ int vm_spawn(struct vm *vm, struct child *child, int program_fd, int *ret_end)
 	what = (struct spawn_what){
 		.role = child->role, .title = title, .channel_fd = fd_steal(&child_end),
 		.ring_fd = child->fence.ring_fd, .program_fd = program_fd,
-		.is_ahead = vm_is_ahead(vm, child),
 	};
 	r = spawn(&vm->spawner, &what, &spawned);
 	if (r < 0)
