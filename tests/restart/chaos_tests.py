@@ -170,7 +170,7 @@ def settle(image):
 def lab_chaos():
     """The guest ends its work and powers off."""
     with guest() as (vm, images):
-        die_at_random(vm, LONG_KILLS if restart_tests.LONG else KILLS)
+        die_at_random(vm, LONG_KILLS if harness.LONG else KILLS)
         expect_no_errors(vm)
         vm.send("end\n")
         for disk in images:

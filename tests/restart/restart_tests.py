@@ -15,7 +15,6 @@ import time
 import harness
 from harness import VM, expect, make_disk, scratch, wait_until
 
-LONG = False
 KILLS = 20
 LONG_KILLS = 200
 CRASHES = 200  # of crash_point.c
@@ -89,7 +88,7 @@ def kill_under_load(options, disk=""):
     """Kills anywhere in the life of a process, every other one at once."""
     pid = None
     with verifying(options, disk) as vm:
-        for i in range(LONG_KILLS if LONG else KILLS):
+        for i in range(LONG_KILLS if harness.LONG else KILLS):
             pid = serving(vm, pid)
             if i % 2 == 0:
                 before = completions(vm)
