@@ -24,6 +24,44 @@ static void check_encodes(const struct message *m)
 	fuzz_check(message_decode(frame, len, message_n_fds(m), &again) == 0);
 }
 
+/* Which devices have a host path, or a name in its place. */
+static void check_path(const struct device_config *d)
+{
+	bool has_path = d->path != NULL;
+
+	fuzz_check(!has_path || d->path[0] != '\0');
+	if (d->type == DEVICE_TYPE_CONSOLE)
+		fuzz_check(has_path ==
+			   (d->console.mode == SERIAL_FILE || d->console.mode == SERIAL_SOCKET));
+	else if (d->type == DEVICE_TYPE_NET)
+		fuzz_check(has_path ==
+			   (d->net.mode == NET_MODE_TAP && d->net.host->n_fds == 0));
+	else
+		fuzz_check(has_path == (d->type != DEVICE_TYPE_IOMMU));
+}
+
+static void check_net(const struct net_config *net)
+{
+	const struct net_host *host = net->host;
+
+	fuzz_check(host != NULL && host->n_fds <= NET_PAIRS_MAX &&
+		   host->n_forwards <= NET_FORWARDS_MAX);
+	for (uint32_t i = 0; i < host->n_fds; i++)
+		fuzz_check(host->fds[i] > 2);
+	for (uint32_t i = 0; i < host->n_forwards; i++)
+		fuzz_check(host->forwards[i].host_port - 1u < UINT16_MAX &&
+			   host->forwards[i].guest_port - 1u < UINT16_MAX);
+	fuzz_check(net->num_queues >= 2 && net->num_queues <= 2 * NET_PAIRS_MAX &&
+		   net->num_queues % 2 == 0);
+	fuzz_check(net->queue_size >= 2 && net->queue_size <= DEVICE_QUEUE_SIZE_MAX &&
+		   __builtin_popcount(net->queue_size) == 1);
+	if (net->mode == NET_MODE_USER)
+		fuzz_check(host->n_fds == 0 && net->num_queues == 2);
+	else
+		fuzz_check(host->n_forwards == 0 && !net->loopback &&
+			   (host->n_fds == 0 || host->n_fds * 2 == net->num_queues));
+}
+
 static void check_device(const struct vm_config *config, uint32_t i)
 {
 	static struct message m;
@@ -33,11 +71,11 @@ static void check_device(const struct vm_config *config, uint32_t i)
 	for (uint32_t j = 0; j < i; j++)
 		fuzz_check(strcmp(d->id, config->devices[j].id) != 0);
 	fuzz_check(device_type_name(d->type) != NULL);
-	if (d->type == DEVICE_TYPE_CONSOLE)
-		fuzz_check((d->console.mode == SERIAL_FILE || d->console.mode == SERIAL_SOCKET) ==
-			   (d->path != NULL));
-	else
-		fuzz_check(d->path != NULL && d->path[0] != '\0');
+	check_path(d);
+	if (d->type == DEVICE_TYPE_NET)
+		check_net(&d->net);
+	if (d->type == DEVICE_TYPE_VSOCK)
+		fuzz_check(d->vsock.cid >= VM_CID_MIN && d->vsock.cid <= VM_CID_MAX);
 	if (d->type == DEVICE_TYPE_BLK) {
 		fuzz_check(d->blk.num_queues >= 1 && d->blk.num_queues <= config->n_cpus);
 		fuzz_check(d->blk.queue_size >= 2 && d->blk.queue_size <= DEVICE_QUEUE_SIZE_MAX &&

@@ -12,6 +12,7 @@
 #define LOW_RAM 0x100000u
 #define HIGH_RAM_GPA UINT64_C(0x100000000)
 #define VERSION_1 (UINT64_C(1) << 32)
+#define ACCESS_PLATFORM (UINT64_C(1) << 33)
 
 struct start {
 	uint64_t features;
@@ -21,8 +22,11 @@ struct start {
 
 static const struct guest_region ram[2] = { { 0, LOW_RAM }, { HIGH_RAM_GPA, LOW_RAM } };
 
-static bool is_in_ram(uint64_t at, uint64_t len)
+/* Behind an IOMMU (ACCESS_PLATFORM) an address only must not wrap: the device translates it. */
+static bool is_allowed(uint64_t at, uint64_t len, bool is_translated)
 {
+	if (is_translated)
+		return len - 1 <= UINT64_MAX - at;
 	for (uint32_t i = 0; i < 2; i++)
 		if (at >= ram[i].gpa && at - ram[i].gpa < ram[i].size &&
 		    len <= ram[i].size - (at - ram[i].gpa))
@@ -36,14 +40,15 @@ static bool is_apart(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 }
 
 /* VIRTIO 1.2 §2.7.1: what a device may be handed. */
-static void check_ready_queue(const struct virtio_queue *q, uint32_t size_max)
+static void check_ready_queue(const struct virtio_queue *q, uint32_t size_max, bool is_translated)
 {
 	uint64_t desc = 16ull * q->size, avail = 6 + 2ull * q->size, used = 6 + 8ull * q->size;
 
 	fuzz_check(q->size > 0 && q->size <= size_max && __builtin_popcount(q->size) == 1);
 	fuzz_check(q->desc % 16 == 0 && q->avail % 2 == 0 && q->used % 4 == 0);
-	fuzz_check(is_in_ram(q->desc, desc) && is_in_ram(q->avail, avail) &&
-		   is_in_ram(q->used, used));
+	fuzz_check(is_allowed(q->desc, desc, is_translated) &&
+		   is_allowed(q->avail, avail, is_translated) &&
+		   is_allowed(q->used, used, is_translated));
 	fuzz_check(is_apart(q->desc, desc, q->avail, avail) &&
 		   is_apart(q->desc, desc, q->used, used) &&
 		   is_apart(q->avail, avail, q->used, used));
@@ -63,10 +68,13 @@ static void check_state(const struct virtio_state *regs)
 		fuzz_check(!regs->driver_features_beyond);
 		fuzz_check((regs->driver_features & ~regs->features) == 0);
 		fuzz_check(regs->driver_features & VERSION_1);
+		fuzz_check((regs->driver_features & ACCESS_PLATFORM) ==
+			   (regs->features & ACCESS_PLATFORM));
 	}
 	for (uint32_t i = 0; i < regs->n_queues; i++)
 		if (regs->queues[i].ready)
-			check_ready_queue(&regs->queues[i], regs->queue_size_max);
+			check_ready_queue(&regs->queues[i], regs->queue_size_max,
+					  regs->features & ACCESS_PLATFORM);
 }
 
 /* Queues that do not exist have no settings. */

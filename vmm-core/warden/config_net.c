@@ -3,6 +3,7 @@
 #include "vmm-core/warden/config_net.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <linux/if.h>
 #include <stddef.h>
@@ -143,6 +144,15 @@ static int net_parse_forwards(const char *flag, char *list, struct net_host *hos
 	return 0;
 }
 
+/* What the kernel takes as a name, and no pattern that it would fill in. */
+static bool net_is_interface_name(const char *name)
+{
+	for (const char *c = name; *c != '\0'; c++)
+		if (!isgraph((unsigned char)*c) || strchr("%/:", *c) != NULL)
+			return false;
+	return name[0] != '\0' && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
 /* What only one of the two modes has. */
 static int net_check_mode(const char *flag, const struct device_config *device, struct failure *f)
 {
@@ -171,7 +181,7 @@ static int net_check_mode(const char *flag, const struct device_config *device, 
 	if (tap != NULL && strlen(tap) >= IFNAMSIZ)
 		return failure_set(f, STATUS_USAGE, "%s tap=%s: at most %d characters", flag,
 				   tap, IFNAMSIZ - 1);
-	if (tap != NULL && strpbrk(tap, "%/ ") != NULL)
+	if (tap != NULL && !net_is_interface_name(tap))
 		return failure_set(f, STATUS_USAGE, "%s tap=%s: not a name of an interface", flag,
 				   tap);
 	if (net->num_queues % 2 != 0)
