@@ -456,10 +456,8 @@ static int client_open(struct control *control, struct control_client *c, int fd
 	struct event_base *base = control->vm->base;
 
 	*c = (struct control_client){ .control = control };
-	if (channel_new(fd, &c->channel) < 0) {
-		(void)fd_close(fd);
+	if (channel_new(fd, &c->channel) < 0) /* which has closed it */
 		return -ENOMEM;
-	}
 	c->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_client_readable, c);
 	c->writable = event_new(base, fd, EV_WRITE, on_client_writable, c);
 	c->deadline = evtimer_new(base, on_client_deadline, c);
