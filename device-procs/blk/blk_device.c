@@ -266,7 +266,6 @@ static int take_batch(struct blk_device *b, struct virtqueue *vq, uint32_t queue
 	for (i = 0; i < n; i++) {
 		int r;
 
-
 		if (device_wait_for_limit(&b->limit, b->limit_timer)) {
 			device_queue_set_idle(b->dev, queue, true);
 			return VIRTQUEUE_EMPTY;

@@ -4,10 +4,13 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "ipc/log.h"
 
 /* What a terminal that says "writable" takes without blocking: the kernel's WAKEUP_CHARS. */
 #define BLOCKING_PIECE 256u
@@ -121,6 +124,7 @@ int console_host_write(struct console_host *h, const struct iovec *iov, uint32_t
 	const struct console_end *e = &h->out;
 	struct iovec piece = iov[0];
 	ssize_t r;
+	int result;
 
 	if (e->fd < 0)
 		return CONSOLE_HOST_NOBODY;
@@ -142,10 +146,14 @@ int console_host_write(struct console_host *h, const struct iovec *iov, uint32_t
 	} else {
 		r = writev(e->fd, iov, (int)n_iov);
 	}
-	if (r <= 0)
-		return outcome(r);
-	*ret_n = (uint32_t)r;
-	return 0;
+	if (r > 0) {
+		*ret_n = (uint32_t)r;
+		return 0;
+	}
+	result = outcome(r);
+	if (result == CONSOLE_HOST_NOBODY && e->is_file)
+		log_limited(LOG_LEVEL_WARNING, "output is dropped: %s", strerror(errno));
+	return result;
 }
 
 bool console_host_size(const struct console_host *h, uint16_t *ret_columns, uint16_t *ret_rows)

@@ -317,7 +317,8 @@ static int send_fault(struct iommu_device *d, const struct device_iommu_endpoint
 
 		if (r != 0)
 			return r;
-		is_sent = iommu_request_scatter(chain.spans + chain.n_readable,
+		is_sent = !chain.is_poisoned &&
+			  iommu_request_scatter(chain.spans + chain.n_readable,
 						chain.n_spans - chain.n_readable, 0, &event,
 						sizeof(event));
 		virtqueue_push(vq, chain.head, is_sent ? sizeof(event) : 0);

@@ -120,6 +120,15 @@ static int parse_probe(const struct virtio_iommu_req_probe *p, uint32_t writable
 	return 0;
 }
 
+/* Where a status belongs in every request that is well-formed: at the end. */
+static int reject_unread(uint32_t writable, struct iommu_request *ret, uint8_t *ret_status)
+{
+	uint32_t room = writable < IOMMU_ANSWER_MAX ? writable : IOMMU_ANSWER_MAX;
+
+	ret->tail = room - IOMMU_TAIL_BYTES;
+	return reject(ret_status, VIRTIO_IOMMU_S_DEVERR);
+}
+
 int iommu_request_parse(const struct virtqueue_chain *chain, bool has_bypass,
 			struct iommu_request *ret, uint8_t *ret_status)
 {
@@ -129,6 +138,9 @@ int iommu_request_parse(const struct virtqueue_chain *chain, bool has_bypass,
 	*ret = (struct iommu_request){ .tail = 0 };
 	if (chain->is_bad || chain->is_cut || chain->writable_len < IOMMU_TAIL_BYTES)
 		return IOMMU_REQUEST_NO_ANSWER;
+	/* Not without an answer: a driver that gets none may take the request for done. */
+	if (chain->is_poisoned)
+		return reject_unread(chain->writable_len, ret, ret_status);
 	have = gather(chain, &q);
 	if (have < sizeof(q.head) || readable_bytes(q.head.type) == 0 ||
 	    have < readable_bytes(q.head.type))

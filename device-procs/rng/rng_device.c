@@ -115,7 +115,8 @@ static uint32_t fill_chain(struct rng_device *d, const struct virtqueue_chain *c
 /* §5.4.6.1: buffers are writable for the device. Anything else comes back with length 0. */
 static void answer(struct rng_device *d, const struct virtqueue_chain *chain)
 {
-	bool is_bad = chain->is_bad || chain->readable_len > 0 || chain->writable_len == 0;
+	bool is_bad = chain->is_bad || chain->is_poisoned || chain->readable_len > 0 ||
+		      chain->writable_len == 0;
 	uint32_t len = is_bad ? 0 : fill_chain(d, chain);
 
 	if (is_bad)

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The hostile suite: how a case is run and what is checked after each. */
+/* The hostile suite: the victim, what is checked after each case, and what its files share. */
 #include "hostile.h"
 #include "modes.h"
 
 #define PAGE 4096u
 #define GUARD 0xc7
-#define RESET_MS 5000 /* for DEVICE_NEEDS_RESET to appear */
 
 struct victim victim;
 
@@ -36,27 +35,6 @@ void victim_header(uint32_t type, uint64_t sector)
 	*victim.blk.status = BLK_S_NONE;
 }
 
-const char *queue_needs_reset(struct vq *vq)
-{
-	uint64_t deadline = time_deadline(RESET_MS);
-	uint16_t used = vq->used->idx;
-
-	while (!(vdev_status(vq->dev) & STATUS_NEEDS_RESET)) {
-		EXPECT(vq->used->idx == used,
-		       "it answered (used length %u) instead of asking for a reset",
-		       vq->used->ring[used & (vq->size - 1)].len);
-		EXPECT(!time_passed(deadline), "no DEVICE_NEEDS_RESET, status 0x%x",
-		       vdev_status(vq->dev));
-	}
-	/* §2.1.2: a driver that is running hears of it by a configuration change. */
-	if (!vq->dev->is_pci)
-		EXPECT(vdev_interrupt(vq->dev) & 2, "no configuration change interrupt");
-	vq_kick(vq);
-	time_sleep(1);
-	EXPECT(vq->used->idx == used, "the used index moved after DEVICE_NEEDS_RESET");
-	return NULL;
-}
-
 const char *victim_needs_reset(void)
 {
 	return queue_needs_reset(&victim.blk.vq);
@@ -79,7 +57,7 @@ static const char *victim_answer(uint16_t head, int status, uint32_t used_len)
 {
 	struct vring_used_elem elem;
 
-	EXPECT(vq_wait(&victim.blk.vq, RESET_MS, &elem), "no answer, device status 0x%x",
+	EXPECT(vq_wait(&victim.blk.vq, TIMEOUT_REQUEST, &elem), "no answer, device status 0x%x",
 	       vdev_status(victim_dev));
 	EXPECT(elem.id == head, "used id %u, not %u", elem.id, head);
 	EXPECT(status == BLK_S_NONE || *victim.blk.status == status,
@@ -144,35 +122,14 @@ static const char *guards_hold(void)
 	return NULL;
 }
 
-void hostile_case(tap_run run, uint64_t argument, const char *rule, const char *f, ...)
+const char *victim_and_others_work(void)
 {
-	char name[140], detail[200];
-	size_t mark = memory_mark(), n;
-	const char *result, *after;
-	va_list args;
-
-	va_start(args, f);
-	n = format_list(name, sizeof(name), f, args);
-	va_end(args);
-	format(name + n, sizeof(name) - n, " (%s)", rule);
-	if (!tap_is_selected(name))
-		return;
-	result = run(argument);
-	if (result) {
-		format(detail, sizeof(detail), "%s", result);
-		result = detail;
-	}
-	after = victim_recovers();
-	if (!after)
-		after = other_works();
-	if (!after)
-		after = guards_hold();
-	/* The first failure counts, but a skipped case must still leave everything well. */
-	if (after && (!result || string_starts(result, "SKIP")))
-		result = after;
-	tap_report(name, result);
-	memory_release(mark);
+	EXPECT_OK(victim_recovers());
+	EXPECT_OK(other_works());
+	return guards_hold();
 }
+
+const struct hostile_target victim_target = { .prefix = "", .recovers = victim_and_others_work };
 
 static bool hostile_seed(void)
 {

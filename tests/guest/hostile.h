@@ -10,7 +10,7 @@
 #pragma once
 
 #include "blk.h"
-#include "tap.h"
+#include "hostile_case.h"
 
 #define SECTOR 512u
 #define VICTIM_QUEUE_SIZE 16
@@ -46,17 +46,17 @@ void victim_header(uint32_t type, uint64_t sector);
 /* Waits for the outcome of the chain at head. */
 const char *victim_outcome(uint16_t head, enum outcome outcome, int status, uint32_t used_len);
 const char *victim_needs_reset(void);
-/* The same for the queue of any device */
-const char *queue_needs_reset(struct vq *vq);
 /* A read of GOOD_SECTOR through the session as it is */
 const char *victim_good_request(void);
 
 /* The other CPU, 0 when there is none; started at the first call */
 unsigned hostile_partner(void);
 
-/* Runs one case and the checks after it. */
-void hostile_case(tap_run run, uint64_t argument, const char *rule, const char *name, ...)
-	__attribute__((format(printf, 4, 5)));
+/* The victim after a reset, the second disk, and the memory around victim.data; NULL or a detail */
+const char *victim_and_others_work(void);
+extern const struct hostile_target victim_target;
+/* A case against the victim: hostile_case_of() without its first argument. */
+#define hostile_case(...) hostile_case_of(&victim_target, __VA_ARGS__)
 
 void hostile_chain(void);
 void hostile_indirect(void);

@@ -3,12 +3,11 @@
  * The console device under attack, VIRTIO 1.2 §5.3; after each case it must work again. The host's
  * side sends back what it gets, so a chain of the receive queue is answered once a byte is out.
  */
-#include "hostile.h"
+#include "hostile_stream.h"
 #include "virtio_console.h"
 
-#define ROOM 8192u
-#define UNTOUCHED 0x77
-#define RAM_END (1ull << 62) /* plus a signed offset */
+#define ROOM STREAM_ROOM
+#define RAM_END STREAM_RAM_END
 #define W DESC_WRITE
 #define N DESC_NEXT
 #define RX VCON_RX
@@ -18,15 +17,7 @@ static struct vdev *dev;
 static struct vcon con;
 static uint8_t *data;
 
-struct console_case {
-	const char *name, *rule;
-	unsigned queue;
-	enum outcome outcome; /* OUTCOME_STATUS: used length is used */
-	uint32_t used, n;
-	struct vring_desc desc[3]; /* addr below ROOM: offset in data */
-};
-
-static const struct console_case cases[] = {
+static const struct stream_case cases[] = {
 	{ "output of a writable buffer", "5.3.6.1, row 10", TX, OUTCOME_USED_0, 0, 1,
 	  { { 0, 64, W } } },
 	{ "output with a writable buffer behind it", "5.3.6.1, row 10", TX, OUTCOME_USED_0, 0, 2,
@@ -88,8 +79,7 @@ static const char *start(void)
 	dev = discover_nth(VIRTIO_ID_CONSOLE, 0);
 	if (!dev)
 		return tap_skip("no console device");
-	data = memory_alloc(ROOM, 4096);
-	memset(data, UNTOUCHED, ROOM);
+	data = stream_room();
 	EXPECT(vcon_start(&con, dev, 0, VICTIM_QUEUE_SIZE), "no start, status 0x%x",
 	       vdev_status(dev));
 	return vcon_sync(&con);
@@ -110,113 +100,90 @@ static const char *works(void)
 }
 
 /* Whatever the case did: after a reset the device is as good as new. */
-static const char *recovers(const char *result)
+static const char *recovers(void)
 {
-	if (result)
-		return result;
-	EXPECT(vdev_reset(dev), "no reset afterwards, status 0x%x", vdev_status(dev));
-	EXPECT_OK(start());
-	return works();
+	if (dev) {
+		EXPECT(vdev_reset(dev), "no reset afterwards, status 0x%x", vdev_status(dev));
+		EXPECT_OK(start());
+		EXPECT_OK(works());
+	}
+	return victim_and_others_work();
 }
 
-static uint64_t address(uint64_t addr)
+static struct vq *queue_of(uint64_t queue)
 {
-	if (addr < ROOM)
-		return (uint64_t)data + addr;
-	if (addr >= RAM_END - 4096 && addr <= RAM_END + 4096)
-		return victim.ram_end + (addr - RAM_END);
-	return addr;
+	return queue == RX ? &con.rx : &con.tx;
 }
 
-static const char *answer(const struct console_case *c, struct vq *vq)
+/* Something must come in before a chain of the receive queue is looked at. */
+static const char *provoke(uint64_t queue)
+{
+	if (queue == RX)
+		EXPECT(vcon_write(&con, data, 1) == 0, "no answer to output");
+	return NULL;
+}
+
+static const char *answer(const struct stream_case *c, struct vq *vq)
 {
 	uint8_t *in = memory_alloc(1, 16);
 	struct vring_used_elem elem;
 
 	EXPECT(vq_wait(vq, TIMEOUT_REQUEST, &elem), "no answer, status 0x%x", vdev_status(dev));
 	EXPECT(elem.id == 0 && elem.len == c->used, "used id %u length %u", elem.id, elem.len);
-	for (uint32_t i = 0; i < ROOM; i++)
-		EXPECT(data[i] == UNTOUCHED, "byte %u was written", i);
+	EXPECT_OK(stream_is_untouched(data, 0));
 	/* A buffer that was refused did not swallow the byte; a bad output put none out. */
 	if (c->queue == RX && c->used == 0) {
 		EXPECT_OK(vcon_read(&con, in, 1));
-		EXPECT(*in == UNTOUCHED, "another byte came back: 0x%x", *in);
+		EXPECT(*in == STREAM_UNTOUCHED, "another byte came back: 0x%x", *in);
 	}
 	return works();
 }
 
 static const char *run_case(uint64_t i)
 {
-	const struct console_case *c = &cases[i];
-	struct vq *vq;
+	const struct stream_case *c = &cases[i];
+	struct vq *vq = queue_of(c->queue);
 
-	EXPECT_OK(start());
-	vq = c->queue == RX ? &con.rx : &con.tx;
-	for (uint16_t k = 0; k < c->n; k++)
-		vq_desc(vq, k, (void *)address(c->desc[k].addr), c->desc[k].len,
-			c->desc[k].flags, c->desc[k].next);
-	vq_push(vq, 0);
-	vq_kick(vq);
-	if (c->queue == RX) /* something must come in before a buffer is looked at */
-		EXPECT(vcon_write(&con, data, 1) == 0, "no answer to output");
-	return recovers(c->outcome == OUTCOME_RESET ? queue_needs_reset(vq) : answer(c, vq));
+	stream_push(vq, c, data);
+	EXPECT_OK(provoke(c->queue));
+	return c->outcome == OUTCOME_RESET ? queue_needs_reset(vq) : answer(c, vq);
 }
 
 static const char *head_outside(uint64_t queue)
 {
-	struct vq *vq = queue == RX ? &con.rx : &con.tx;
-
-	EXPECT_OK(start());
-	vq_push(vq, VICTIM_QUEUE_SIZE);
-	vq_kick(vq);
-	if (queue == RX)
-		EXPECT(vcon_write(&con, data, 1) == 0, "no answer to output");
-	return recovers(queue_needs_reset(vq));
+	stream_push_outside(queue_of(queue));
+	EXPECT_OK(provoke(queue));
+	return queue_needs_reset(queue_of(queue));
 }
 
 static const char *index_jumps(uint64_t queue)
 {
-	struct vq *vq = queue == RX ? &con.rx : &con.tx;
-
-	EXPECT_OK(start());
-	vq->avail_idx += VICTIM_QUEUE_SIZE + 1;
-	vq_publish(vq);
-	vq_kick(vq);
-	if (queue == RX)
-		EXPECT(vcon_write(&con, data, 1) == 0, "no answer to output");
-	return recovers(queue_needs_reset(vq));
+	stream_jump(queue_of(queue));
+	EXPECT_OK(provoke(queue));
+	return queue_needs_reset(queue_of(queue));
 }
 
 static const char *same_head(uint64_t unused)
 {
 	(void)unused;
-	EXPECT_OK(start());
 	vq_desc(&con.tx, 0, data, 1, 0, 0);
 	vq_stage(&con.tx, 0);
 	vq_stage(&con.tx, 0);
 	vq_publish(&con.tx);
 	vq_kick(&con.tx);
-	return recovers(queue_needs_reset(&con.tx));
+	return queue_needs_reset(&con.tx);
 }
 
 /* Input lands in the rings themselves: the device may call them broken, nothing else. */
-static const char *over_rings(uint64_t which)
+static const char *over_rings(uint64_t part)
 {
-	volatile void *at;
-
-	EXPECT_OK(start());
-	at = which == 0 ? (volatile void *)con.rx.desc :
-	     which == 1 ? (volatile void *)con.rx.avail :
-			  (volatile void *)con.rx.used;
-	for (uint16_t i = 0; i < 4; i++) {
-		vq_desc(&con.rx, i, at, 132, DESC_WRITE, 0);
-		vq_push(&con.rx, i);
-	}
+	for (uint16_t i = 0; i < 4; i++)
+		stream_push_ring(&con.rx, i, (enum ring_part)part);
 	vq_kick(&con.rx);
 	for (unsigned i = 0; i < 4; i++)
 		(void)vcon_write(&con, data, 132);
 	time_sleep(20);
-	return recovers(NULL);
+	return NULL;
 }
 
 /* Far more output than anybody takes, and no room for what comes back: it waits, a reset does not. */
@@ -227,7 +194,6 @@ static const char *flood(uint64_t unused)
 	unsigned n = 0;
 
 	(void)unused;
-	EXPECT_OK(start());
 	for (uint16_t i = 0; i < con.tx.size; i++) {
 		vq_desc(&con.tx, i, lots, 64 * 1024, 0, 0);
 		vq_push(&con.tx, i);
@@ -240,7 +206,7 @@ static const char *flood(uint64_t unused)
 	}
 	EXPECT(n < 10000, "%u outputs of 64 KiB were taken", n);
 	EXPECT(!(vdev_status(dev) & STATUS_NEEDS_RESET), "status 0x%x", vdev_status(dev));
-	return recovers(NULL);
+	return NULL;
 }
 
 static const char *flood_of_nothing(uint64_t unused)
@@ -248,7 +214,6 @@ static const char *flood_of_nothing(uint64_t unused)
 	struct vring_used_elem elem;
 
 	(void)unused;
-	EXPECT_OK(start());
 	for (unsigned round = 0; round < 200; round++) {
 		for (uint16_t i = 0; i < con.tx.size; i++) {
 			vq_desc(&con.tx, i, data, 0, 0, 0);
@@ -260,7 +225,7 @@ static const char *flood_of_nothing(uint64_t unused)
 			EXPECT(vq_wait(&con.tx, TIMEOUT_REQUEST, &elem) && elem.len == 0,
 			       "round %u", round);
 	}
-	return recovers(works());
+	return works();
 }
 
 /* Resets while bytes go both ways: no byte is written to memory behind one. */
@@ -282,39 +247,46 @@ static const char *reset_races(uint64_t unused)
 		vq_kick(&con.rx);
 		vq_kick(&con.tx);
 		EXPECT(vdev_reset(dev), "no reset in round %u", round);
-		memset(data, 0x11, ROOM);
+		memset(data, 0x11, ROOM); /* not what comes in */
 		time_sleep(1);
 		for (unsigned i = 0; i < ROOM; i++)
 			EXPECT(data[i] == 0x11, "byte %u was written after the reset", i);
 		memory_release(mark);
 	}
-	return recovers(NULL);
+	return NULL;
 }
 
 static const char *config_write(uint64_t at)
 {
-	EXPECT_OK(start());
 	for (unsigned i = 0; i < 1000; i++)
 		mmio_write32(dev->config + at, i);
-	return recovers(works());
+	return works();
 }
+
+static const struct hostile_row rows[] = {
+	{ "output head outside the queue", "2.7.6, row 2", head_outside, TX },
+	{ "input head outside the queue", "2.7.6, row 2", head_outside, RX },
+	{ "output index that jumps", "2.7.6, row 4", index_jumps, TX },
+	{ "input index that jumps", "2.7.6, row 4", index_jumps, RX },
+	{ "the same output twice", "2.7.6, row 5", same_head, 0 },
+	{ "input into the descriptor table", "row 23", over_rings, RING_DESC },
+	{ "input into the available ring", "row 23", over_rings, RING_AVAIL },
+	{ "input into the used ring", "row 23", over_rings, RING_USED },
+	{ "output that nobody takes", "row 20", flood, 0 },
+	{ "a flood of empty output and kicks", "row 20", flood_of_nothing, 0 },
+	{ "resets in the middle of bytes", "2.4, row 22", reset_races, 0 },
+	{ "writes to cols", "5.3.4, row 14", config_write, VCON_CONFIG_COLS },
+	{ "emergency writes that are not offered", "5.3.4, row 14", config_write,
+	  VCON_CONFIG_EMERG_WRITE },
+};
 
 void hostile_console(void)
 {
+	static const struct hostile_target target = {
+		.prefix = "console, ", .start = start, .recovers = recovers
+	};
+
 	for (unsigned i = 0; i < ARRAY_LEN(cases); i++)
-		hostile_case(run_case, i, cases[i].rule, "console, %s", cases[i].name);
-	hostile_case(head_outside, TX, "2.7.6, row 2", "console, output head outside the queue");
-	hostile_case(head_outside, RX, "2.7.6, row 2", "console, input head outside the queue");
-	hostile_case(index_jumps, TX, "2.7.6, row 4", "console, output index that jumps");
-	hostile_case(index_jumps, RX, "2.7.6, row 4", "console, input index that jumps");
-	hostile_case(same_head, 0, "2.7.6, row 5", "console, the same output twice");
-	hostile_case(over_rings, 0, "row 23", "console, input into the descriptor table");
-	hostile_case(over_rings, 1, "row 23", "console, input into the available ring");
-	hostile_case(over_rings, 2, "row 23", "console, input into the used ring");
-	hostile_case(flood, 0, "row 20", "console, output that nobody takes");
-	hostile_case(flood_of_nothing, 0, "row 20", "console, a flood of empty output and kicks");
-	hostile_case(reset_races, 0, "2.4, row 22", "console, resets in the middle of bytes");
-	hostile_case(config_write, VCON_CONFIG_COLS, "5.3.4, row 14", "console, writes to cols");
-	hostile_case(config_write, VCON_CONFIG_EMERG_WRITE, "5.3.4, row 14",
-		     "console, emergency writes that are not offered");
+		hostile_case_of(&target, run_case, i, cases[i].rule, "%s", cases[i].name);
+	hostile_rows(&target, rows, ARRAY_LEN(rows));
 }

@@ -4,6 +4,7 @@
  * A bad frame is not sent, a bad command is answered with an error, a bad ring stops the NIC; in
  * every case the NIC works afterwards, after a reset where one is due. Rows: tests/guest/README.md.
  */
+#include "hostile_case.h"
 #include "modes.h"
 #include "net_peer.h"
 
@@ -37,25 +38,8 @@ static const char *recovers(void)
 	return NULL;
 }
 
-static void hostile_net_case(tap_run run, uint64_t argument, const char *rule, const char *name)
-{
-	char text[160];
-	char detail[200];
-	const char *result, *after;
-	size_t mark = memory_mark();
-
-	format(text, sizeof(text), "%s (%s)", name, rule);
-	if (!tap_is_selected(text))
-		return;
-	result = run(argument);
-	if (result) {
-		format(detail, sizeof(detail), "%s", result);
-		result = detail;
-	}
-	after = recovers();
-	tap_report(text, result ? result : after);
-	memory_release(mark);
-}
+static const struct hostile_target nic_target = { .prefix = "", .recovers = recovers };
+#define CASE(...) hostile_case_of(&nic_target, __VA_ARGS__)
 
 struct header_case {
 	const char *name;
@@ -292,7 +276,6 @@ static const char *command_chain(uint64_t kind)
 static const char *broken_ring(uint64_t queue)
 {
 	struct vq *vq = queue == 0 ? &net.rx : queue == 1 ? &net.tx : &net.ctrl;
-	uint64_t deadline = time_deadline(TIMEOUT_REQUEST);
 
 	EXPECT_OK(start(ALL));
 	if (queue == 0) { /* seen with the next frame only */
@@ -303,10 +286,7 @@ static const char *broken_ring(uint64_t queue)
 		vq->avail->idx = (uint16_t)(vq->avail_idx + 1);
 	}
 	vq_kick(vq);
-	while (!(vdev_status(nic) & STATUS_NEEDS_RESET))
-		EXPECT(!time_passed(deadline), "no DEVICE_NEEDS_RESET, status 0x%x",
-		       vdev_status(nic));
-	return NULL;
+	return device_needs_reset(nic);
 }
 
 /* Kicks for all queues, with nothing in them. */
@@ -355,7 +335,6 @@ void hostile_net_run(void)
 	static const char *const chains[] = { "without room for its ack", "of 64 KiB", "of 1 byte" };
 	static const char *const rings[] = { "receive", "transmit", "control" };
 	static const uint16_t pairs[] = { 0, 3, 0x8000, 0xffff };
-	char name[80];
 
 	discover();
 	nic = discover_nth(VIRTIO_ID_NET, 0);
@@ -364,33 +343,23 @@ void hostile_net_run(void)
 		return;
 	}
 	for (unsigned i = 0; i < ARRAY_LEN(header_cases); i++)
-		hostile_net_case(header_run, i, HEADER_RULE, header_cases[i].name);
+		CASE(header_run, i, HEADER_RULE, "%s", header_cases[i].name);
 	for (unsigned i = 0; i < ARRAY_LEN(chain_cases); i++)
-		hostile_net_case(chain_run, i, "5.1.6.2, row 9", chain_cases[i].name);
-	hostile_net_case(frame_outside_ram, ~0xfffull, "2.7.5, row 12", "frame behind all RAM");
-	hostile_net_case(frame_outside_ram, 0xd0000000, "2.7.5, row 23", "frame in device space");
-	for (unsigned i = 0; i < ARRAY_LEN(buffers); i++) {
-		format(name, sizeof(name), "receive buffer %s", buffers[i]);
-		hostile_net_case(bad_buffer, i, "5.1.6.3, row 9", name);
-	}
-	for (unsigned i = 0; i < ARRAY_LEN(command_cases); i++) {
-		format(name, sizeof(name), "command: %s", command_cases[i].name);
-		hostile_net_case(command_run, i, COMMAND_RULE, name);
-	}
-	for (unsigned i = 0; i < ARRAY_LEN(pairs); i++) {
-		format(name, sizeof(name), "command: %u queue pairs", pairs[i]);
-		hostile_net_case(pairs_run, pairs[i], COMMAND_RULE, name);
-	}
-	for (unsigned i = 0; i < ARRAY_LEN(chains); i++) {
-		format(name, sizeof(name), "command %s", chains[i]);
-		hostile_net_case(command_chain, i, "5.1.6.5, row 9", name);
-	}
-	for (unsigned i = 0; i < ARRAY_LEN(rings); i++) {
-		format(name, sizeof(name), "broken %s ring", rings[i]);
-		hostile_net_case(broken_ring, i, "2.7.6, row 2", name);
-	}
-	hostile_net_case(kick_flood, 20000, "row 20", "20000 kicks for nothing");
-	hostile_net_case(bad_flood, 500, "row 20", "500 bad frames");
-	hostile_net_case(reset_race, 20, "row 22", "resets under traffic");
+		CASE(chain_run, i, "5.1.6.2, row 9", "%s", chain_cases[i].name);
+	CASE(frame_outside_ram, ~0xfffull, "2.7.5, row 12", "frame behind all RAM");
+	CASE(frame_outside_ram, 0xd0000000, "2.7.5, row 23", "frame in device space");
+	for (unsigned i = 0; i < ARRAY_LEN(buffers); i++)
+		CASE(bad_buffer, i, "5.1.6.3, row 9", "receive buffer %s", buffers[i]);
+	for (unsigned i = 0; i < ARRAY_LEN(command_cases); i++)
+		CASE(command_run, i, COMMAND_RULE, "command: %s", command_cases[i].name);
+	for (unsigned i = 0; i < ARRAY_LEN(pairs); i++)
+		CASE(pairs_run, pairs[i], COMMAND_RULE, "command: %u queue pairs", pairs[i]);
+	for (unsigned i = 0; i < ARRAY_LEN(chains); i++)
+		CASE(command_chain, i, "5.1.6.5, row 9", "command %s", chains[i]);
+	for (unsigned i = 0; i < ARRAY_LEN(rings); i++)
+		CASE(broken_ring, i, "2.7.6, row 2", "broken %s ring", rings[i]);
+	CASE(kick_flood, 20000, "row 20", "20000 kicks for nothing");
+	CASE(bad_flood, 500, "row 20", "500 bad frames");
+	CASE(reset_race, 20, "row 22", "resets under traffic");
 	tap_done();
 }

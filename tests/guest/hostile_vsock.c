@@ -49,44 +49,31 @@ const char *hv_other_works(void)
 
 const char *hv_needs_reset(void)
 {
-	uint64_t deadline = time_deadline(RESET_MS);
-
-	while (!(vdev_status(dev) & STATUS_NEEDS_RESET))
-		EXPECT(!time_passed(deadline), "no DEVICE_NEEDS_RESET, status 0x%x",
-		       vdev_status(dev));
+	EXPECT_OK(device_needs_reset(dev));
 	is_started = false;
 	return NULL;
 }
 
-void hv_case(tap_run run, uint64_t argument, const char *rule, const char *f, ...)
+static const char *begin(void)
 {
-	char name[140], detail[200];
-	size_t mark = memory_mark(), n;
-	const char *result, *after;
-	va_list args;
-
-	va_start(args, f);
-	n = format_list(name, sizeof(name), f, args);
-	va_end(args);
-	format(name + n, sizeof(name) - n, " (%s)", rule);
-	if (!tap_is_selected(name))
-		return;
-	result = is_started ? NULL : hv_start();
-	if (!result)
-		result = run(argument);
-	if (result) {
-		format(detail, sizeof(detail), "%s", result);
-		result = detail;
-	}
-	after = is_started ? NULL : hv_start();
-	if (!after)
-		after = hv_other_works();
-	tap_report(name, result ? result : after);
-	/* What a new session allocated must stay. */
-	if (result || after)
-		is_started = false;
-	(void)mark;
+	return is_started ? NULL : hv_start();
 }
+
+/* What a case broke, the next one gets anew. */
+static const char *recovers(void)
+{
+	const char *detail = begin();
+
+	if (!detail)
+		detail = hv_other_works();
+	if (detail)
+		is_started = false;
+	return detail;
+}
+
+const struct hostile_target hv_target = {
+	.prefix = "", .start = begin, .recovers = recovers, .is_lasting = true
+};
 
 /* ---- one packet on an open connection, with one field wrong ---- */
 
@@ -450,6 +437,19 @@ static void run_packets(void)
 	hv_case(after_shutdown_case, VSOCK_RESPONSE, "5.10.6.5", "response after a shutdown");
 }
 
+static const struct hostile_row rows[] = {
+	{ "data beyond all credit, 64 KiB each", "row 18", overrun_case, 65536 },
+	{ "data beyond all credit, 4 KiB each", "row 18", overrun_case, 4096 },
+	{ "data beyond all credit, 999 bytes each", "row 18", overrun_case, 999 },
+	{ "a credit request", "5.10.6.3", no_credit_case, 1 },
+	{ "a flood of credit requests", "row 20", no_credit_case, 1000 },
+	{ "a flood of requests to nobody", "row 20", request_flood_case, PEER_NOBODY },
+	{ "no buffers for answers", "row 19", no_buffers_case, 0 },
+	{ "connections that are reset at once", "row 20", churn_case, VSOCK_RST },
+	{ "connections that are closed at once", "row 20", churn_case, VSOCK_SHUTDOWN },
+	{ "requests for the same ports", "row 20", same_ports_case, 0 },
+};
+
 void hostile_vsock_run(void)
 {
 	discover();
@@ -459,16 +459,7 @@ void hostile_vsock_run(void)
 		return;
 	}
 	run_packets();
-	hv_case(overrun_case, 65536, "row 18", "data beyond all credit, 64 KiB each");
-	hv_case(overrun_case, 4096, "row 18", "data beyond all credit, 4 KiB each");
-	hv_case(overrun_case, 999, "row 18", "data beyond all credit, 999 bytes each");
-	hv_case(no_credit_case, 1, "5.10.6.3", "a credit request");
-	hv_case(no_credit_case, 1000, "row 20", "a flood of credit requests");
-	hv_case(request_flood_case, PEER_NOBODY, "row 20", "a flood of requests to nobody");
-	hv_case(no_buffers_case, 0, "row 19", "no buffers for answers");
-	hv_case(churn_case, VSOCK_RST, "row 20", "connections that are reset at once");
-	hv_case(churn_case, VSOCK_SHUTDOWN, "row 20", "connections that are closed at once");
-	hv_case(same_ports_case, 0, "row 20", "requests for the same ports");
+	hostile_rows(&hv_target, rows, ARRAY_LEN(rows));
 	for (unsigned q = 0; q < 4; q++)
 		hv_case(kick_flood_case, q, "row 20", "a flood of kicks of queue %u", q);
 	hostile_vsock_ring();

@@ -6,14 +6,13 @@
  */
 #pragma once
 
-#include "tap.h"
+#include "hostile_case.h"
 #include "vsock.h"
 
 #define PEER_ECHO 1
 #define PEER_NEVER_READ 5
 #define PEER_NOBODY 98
 #define QUIET_MS 20 /* for what must not come */
-#define RESET_MS 5000 /* for DEVICE_NEEDS_RESET */
 
 extern struct vsock hv;
 
@@ -25,8 +24,8 @@ const char *hv_connect(struct vconn *c, uint32_t port);
 const char *hv_other_works(void);
 /* DEVICE_NEEDS_RESET comes, and after a reset everything works. */
 const char *hv_needs_reset(void);
-/* Runs a case; afterwards the other connection works, in a new session if the device was reset. */
-void hv_case(tap_run run, uint64_t argument, const char *rule, const char *name, ...)
-	__attribute__((format(printf, 4, 5)));
+/* Afterwards the other connection works, in a new session if the device was reset. */
+extern const struct hostile_target hv_target;
+#define hv_case(...) hostile_case_of(&hv_target, __VA_ARGS__)
 
 void hostile_vsock_ring(void);

@@ -22,6 +22,11 @@ const char *tap_skip(const char *reason)
 	return detail;
 }
 
+bool tap_is_skip(const char *result)
+{
+	return string_starts(result, SKIP);
+}
+
 bool tap_is_selected(const char *name)
 {
 	char only[64];
@@ -34,7 +39,7 @@ void tap_report(const char *name, const char *result)
 	n_cases++;
 	if (!result)
 		print("ok %u %s\n", n_cases, name);
-	else if (string_starts(result, SKIP))
+	else if (tap_is_skip(result))
 		print("ok %u %s # %s\n", n_cases, name, result);
 	else
 		print("not ok %u %s: %s\n", n_cases, name, result);

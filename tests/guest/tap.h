@@ -14,6 +14,7 @@ void tap_case(tap_run run, uint64_t argument, const char *name, ...)
 	__attribute__((format(printf, 3, 4)));
 const char *tap_fail(const char *detail, ...) __attribute__((format(printf, 1, 2)));
 const char *tap_skip(const char *reason);
+bool tap_is_skip(const char *result);
 bool tap_is_selected(const char *name);
 /* Reports a case that was run by other means. */
 void tap_report(const char *name, const char *result);

@@ -16,7 +16,6 @@
 #include "ipc/clock.h"
 #include "ipc/shared_memory.h"
 
-#define GENERATION 7u
 #define DEFAULT_UID 0x6fff0001u
 
 /* Rings inside a queue's block. */
@@ -49,7 +48,7 @@ static pid_t spawn(const char *program, int channel, int ring)
 static __attribute__((noinline)) void send_start(struct fake_core *c, const struct fake_core_config *config)
 {
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
-	struct message m = { .type = MESSAGE_DEVICE_START, .generation = GENERATION };
+	struct message m = { .type = MESSAGE_DEVICE_START, .generation = FAKE_GENERATION };
 	struct message_device_start *s = &m.device_start;
 	int flags = (config->read_only ? O_RDONLY : O_RDWR) | (config->direct ? O_DIRECT : 0);
 
@@ -57,9 +56,9 @@ static __attribute__((noinline)) void send_start(struct fake_core *c, const stru
 	s->uid = s->gid = config->uid ? config->uid : DEFAULT_UID;
 	s->n_cpus = 4;
 	s->verbosity = 2;
-	if (config->is_iommu) {
-		s->config.type = DEVICE_TYPE_IOMMU;
-		strcpy(s->config.id, "iommu");
+	if (config->is_iommu || config->is_rng) {
+		s->config.type = config->is_rng ? DEVICE_TYPE_RNG : DEVICE_TYPE_IOMMU;
+		strcpy(s->config.id, config->is_rng ? "rng" : "iommu");
 		cr_assert_eq(fdset_add(&fds, (int)syscall(SYS_pidfd_open, getpid(), 0)), 0);
 		cr_assert_eq(channel_send(c->channel, &m, &fds), 0);
 		return;
@@ -104,7 +103,7 @@ static __attribute__((noinline)) void send_setup(struct fake_core *c)
 {
 	static const struct guest_region region = { .gpa = 0, .size = FAKE_RAM_BYTES };
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
-	struct message m = { .type = MESSAGE_SETUP, .generation = GENERATION };
+	struct message m = { .type = MESSAGE_SETUP, .generation = FAKE_GENERATION };
 	int page_fd;
 
 	cr_assert_eq(device_page_create((struct device_page_shape){ c->n_queues, c->hello.state_size }, &c->page,
@@ -126,7 +125,7 @@ static __attribute__((noinline)) void send_setup(struct fake_core *c)
 static void send_endpoint(struct fake_core *c)
 {
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
-	struct message m = { .type = MESSAGE_ENDPOINT, .generation = GENERATION,
+	struct message m = { .type = MESSAGE_ENDPOINT, .generation = FAKE_GENERATION,
 			     .endpoint = { .slot = 2, .id = 0x10 } };
 
 	cr_assert_eq(fdset_add(&fds, shared("page", IOMMU_PAGE_BYTES, (void **)&c->endpoint)), 0);
@@ -139,7 +138,7 @@ void fake_core_receive(struct fake_core *c, struct message *ret)
 	int r = channel_receive_wait(c->channel, clock_now_ms() + FAKE_WAIT_MS, ret, &fds);
 
 	cr_assert_eq(r, 0, "receive: %d %s", r, channel_fault(c->channel));
-	cr_assert_eq(ret->generation, GENERATION);
+	cr_assert_eq(ret->generation, FAKE_GENERATION);
 }
 
 void fake_core_greet(struct fake_core *c, const struct fake_core_config *config)
@@ -193,7 +192,7 @@ int fake_core_request(struct fake_core *c, struct message *m, const struct fdset
 {
 	struct message answer;
 
-	m->generation = GENERATION;
+	m->generation = FAKE_GENERATION;
 	m->seq = ++c->seq;
 	cr_assert_eq(channel_send(c->channel, m, fds), 0);
 	fake_core_receive(c, &answer);

@@ -26,6 +26,7 @@
 #define FAKE_HEADERS(q) (0x100000u + (q)*0x10000u)
 #define FAKE_DATA 0x200000u
 #define FAKE_CID 42u
+#define FAKE_GENERATION 7u /* of the process */
 
 #define FAKE_DESC_NEXT 1u
 #define FAKE_DESC_WRITE 2u
@@ -58,6 +59,7 @@ struct fake_core_config {
 	bool read_only, direct;
 	uint32_t n_queues, queue_size;
 	uint32_t uid; /* 0: a default one */
+	bool is_rng; /* instead of a disk: the source of entropy, with the kernel's own bytes */
 	bool is_iommu; /* instead of a disk: the IOMMU with one endpoint, 0x10 in slot 2 */
 	const struct fdset *vsock; /* instead of a disk: a vsock of cid FAKE_CID with these fds */
 };

@@ -400,12 +400,12 @@ Test(blk_process, continues_from_a_page_that_adds_up_and_from_no_other)
 	page->size = 64;
 	page->journal[0] = (uint64_t)JOURNAL_FETCHED << 62;
 	page->next_avail = 2;
-	core.page->header.generation = 7;
+	core.page->header.generation = FAKE_GENERATION;
 	cr_expect_eq(fake_core_resume(&core, 0), ESTALE, "a fetch is missing");
 	page->next_avail = 1;
-	core.page->header.generation = 6;
+	core.page->header.generation = FAKE_GENERATION - 1;
 	cr_expect_eq(fake_core_resume(&core, 0), ESTALE, "another process has the page");
-	core.page->header.generation = 7;
+	core.page->header.generation = FAKE_GENERATION;
 	cr_expect_eq(fake_core_resume(&core, 0), 0);
 	cr_expect_eq(read(core.queues[0].call_fd, &one, sizeof(one)), 8, "interrupted at once");
 	cr_expect_eq(fake_wait_used(&core, 0, NULL), 0);

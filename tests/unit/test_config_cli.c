@@ -103,7 +103,7 @@ Test(config_cli, refuses)
 		const char *args;
 		const char *line;
 	} rows[] = {
-		{ "--cpus boot=1", "--kernel: required" },
+		{ "--cpus boot=1", "--kernel: required, see --help" },
 		{ "--kernel", "--kernel: missing value" },
 		{ "--kernel=", "--kernel: missing value" },
 		{ "--kernel --cpus boot=1", "--kernel: missing value" },
@@ -115,6 +115,8 @@ Test(config_cli, refuses)
 		{ "--cpus boot=65", "--cpus boot=65: must be 1 to 64" },
 		{ "--cpus boot=x", "--cpus boot=x: not a number" },
 		{ "--cpus max=1", "--cpus max: unknown key" },
+		{ "--cpus 2", "--cpus 2: not KEY=VALUE; did you mean boot=2?" },
+		{ "--memory 1G", "--memory 1G: not KEY=VALUE; did you mean size=1G?" },
 		{ "--cpus boot=1,boot=2", "--cpus boot: given twice" },
 		{ "--memory size=0", "--memory size: must not be 0" },
 		{ "--memory size=4097",

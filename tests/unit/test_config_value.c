@@ -135,6 +135,7 @@ Test(config_keys, refuses)
 		{ "on=on", "--x path: required" },
 		{ "path=a,path=b", "--x path: given twice" },
 		{ "path=a,colour=red", "--x colour: unknown key" },
+		{ "/a", "--x /a: not KEY=VALUE; did you mean path=/a?" },
 		{ "path=a,", "--x: a key is missing, key=value expected" },
 		{ ",path=a", "--x: a key is missing, key=value expected" },
 		{ "path=a,=b", "--x: a key is missing, key=value expected" },

@@ -43,12 +43,13 @@ Test(run_dir, is_made_private_and_removed)
 Test(run_dir, in_use_is_refused)
 {
 	struct run_dir first = RUN_DIR_INIT, second = RUN_DIR_INIT;
-	char expected[160];
+	char expected[200];
 	struct failure f;
 
 	cr_assert_eq(run_dir_claim(path, &first, &f), 0);
 	cr_assert_eq(run_dir_claim(path, &second, &f), FAILED);
-	(void)snprintf(expected, sizeof(expected), "--run-dir %s: in use by another VM", path);
+	(void)snprintf(expected, sizeof(expected), "--run-dir %s: in use by another VM; choose "
+		       "another --name or --run-dir", path);
 	cr_assert_str_eq(f.text, expected);
 	run_dir_release(&second);
 	run_dir_release(&first);

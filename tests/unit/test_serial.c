@@ -4,6 +4,9 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "vmm-core/machine/serial.h"
 
@@ -82,6 +85,29 @@ static size_t drain_line(void)
 	while ((r = read(f.read_end, data, sizeof(data))) > 0)
 		n += (size_t)r;
 	return n;
+}
+
+/* --serial file= on a disk that fills up; a limit of this process stands for it. */
+Test(serial, a_file_that_is_full_loses_bytes_and_gets_the_next_ones)
+{
+	int fd = memfd_create("line", MFD_CLOEXEC);
+	struct rlimit full, limit;
+	char text[8] = "";
+
+	cr_assert(fd >= 0 && signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	full = (struct rlimit){ 2, limit.rlim_max };
+	f.s = serial_free(f.s);
+	cr_assert_eq(serial_new(fd, f.irq_fd, f.wake_fd, &f.s), 0);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &full), 0);
+	put(DATA, 'a');
+	put(DATA, 'b');
+	put(DATA, 'c');
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	cr_expect_eq(serial_dropped(f.s), 1);
+	put(DATA, 'd');
+	cr_assert_eq(pread(fd, text, sizeof(text), 0), 3);
+	cr_expect_str_eq(text, "abd");
 }
 
 Test(serial, output_reaches_the_line_in_order)

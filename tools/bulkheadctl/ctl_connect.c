@@ -116,18 +116,14 @@ int ctl_connect(const struct ctl_target *target, struct channel **ret)
 	} else {
 		fd = ctl_connect_only(runtime);
 		if (fd == -ENOENT)
-			return ctl_fail("no VM is running");
+			return ctl_fail("no VM of this user is running; see --run-dir");
 		if (fd == -ENOTUNIQ)
 			return ctl_fail("several VMs are running: choose one by --name");
 		if (fd < 0)
 			return ctl_connect_fault(runtime, fd);
 	}
 	r = channel_new(fd, ret);
-	if (r < 0) {
-		(void)fd_close(fd);
-		return ctl_fail("%s", strerror(-r));
-	}
-	return 0;
+	return r < 0 ? ctl_fail("%s", strerror(-r)) : 0;
 }
 
 static int ctl_send(struct channel *ch, const struct message_control_request *request,

@@ -305,11 +305,11 @@ static int parse(char *argv[], struct ctl_options *o, const struct ctl_command *
 		} else if (strcmp(arg, "-f") == 0 && command != NULL && command->run == run_log) {
 			o->follow = true;
 		} else if (arg[0] == '-') {
-			return usage(arg, "unknown option");
+			return usage(arg, "unknown option, see --help");
 		} else if (command == NULL) {
 			command = find_command(arg);
 			if (command == NULL)
-				return usage(arg, "unknown command");
+				return usage(arg, "unknown command, see --help");
 		} else if (command->device != NO_DEVICE && o->device[0] == '\0') {
 			o->device = arg;
 		} else if (command->device == MUST_SAY_MORE) {

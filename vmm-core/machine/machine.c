@@ -115,7 +115,8 @@ int machine_create_memory(struct machine *m, uint64_t size, bool hugepages, bool
 
 	if (r < 0)
 		return machine_fail(m, r, "--memory: %s%s", strerror(-r),
-				    hugepages ? " (hugepages=on)" : "");
+				    hugepages ? " (hugepages=on takes free pages of 2M: "
+						"sysctl vm.nr_hugepages)" : "");
 	return 0;
 }
 

@@ -165,7 +165,7 @@ static void serial_receive(struct serial *s, uint8_t byte)
  * it for everyone who shares it). A pipe that polls writable takes a page, a terminal a few
  * hundred bytes: at most 64 are written at a time.
  *
- * Return: bytes written; 0 when the fd takes none now. A broken fd takes everything.
+ * Return: bytes written; 0 when the fd takes none now. A full or broken one takes everything.
  */
 static size_t serial_write_out(struct serial *s, const uint8_t *data, size_t n)
 {
@@ -181,6 +181,10 @@ static size_t serial_write_out(struct serial *s, const uint8_t *data, size_t n)
 		return (size_t)r;
 	if (errno == EAGAIN || errno == EINTR)
 		return 0;
+	if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) {
+		s->dropped += n; /* a file that is full may have room again */
+		return n;
+	}
 	s->out_fd = -1; /* the reader is gone for good; the guest need not notice */
 	return n;
 }

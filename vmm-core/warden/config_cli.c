@@ -280,7 +280,7 @@ static int cli_check(struct cli *cli)
 	struct vm_config *config = cli->config;
 
 	if (config->kernel == NULL)
-		return failure_set(cli->f, STATUS_USAGE, "--kernel: required");
+		return failure_set(cli->f, STATUS_USAGE, "--kernel: required, see --help");
 	if (config->serial == SERIAL_TTY && cli->has_console_tty)
 		return failure_set(cli->f, STATUS_USAGE,
 				   "--console tty: --serial tty has the terminal already");

@@ -92,7 +92,7 @@ static const char config_help_text[] =
 	"  -v                   more messages, e.g. start times; -vv is given as -v -v\n"
 	"  --version, --help\n"
 	"\n"
-	"SIGTERM or SIGINT presses the guest's power button, a second one kills the VM.\n"
+	"SIGTERM, SIGINT or SIGHUP presses the guest's power button, a second one kills the VM.\n"
 	"\n"
 	"Exit status: 0 the guest powered off, or `bulkheadctl shutdown`; 1 the VM could not start,\n"
 	"its core failed, or it was killed by a second signal; 2 wrong usage; 3 the guest crashed.\n";

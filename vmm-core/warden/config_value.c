@@ -285,6 +285,9 @@ static int config_item_apply(const char *flag, char *item, const struct config_k
 		return failure_set(f, STATUS_USAGE, "%s: a key is missing, key=value expected",
 				   flag);
 	key = config_key_find(keys, item);
+	if (key == NULL && value == NULL) /* the first row is what one forgets to name */
+		return failure_set(f, STATUS_USAGE, "%s %s: not KEY=VALUE; did you mean %s=%s?",
+				   flag, item, keys->name, item);
 	if (key == NULL)
 		return failure_set(f, STATUS_USAGE, "%s %s: unknown key", flag, item);
 	if (*seen & (1ull << (key - keys)))

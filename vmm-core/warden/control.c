@@ -167,13 +167,18 @@ static void client_answer_info(struct control_client *c)
 		client_close(c);
 }
 
-/* Which device is meant; Return: its slot, -1 when there is none of that name. */
-static int control_find_device(const struct vm *vm, const char *id)
+/* Which device is meant; Return: its slot; -1: there is none of that name, and the client knows. */
+static int client_find_device(struct control_client *c, const char *id)
 {
+	const struct vm *vm = c->control->vm;
+	char text[MESSAGE_TEXT_MAX];
+
 	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
 		if (strcmp(vm->devices[i].process.name, id) == 0)
 			return (int)i;
 	}
+	(void)snprintf(text, sizeof(text), "%.*s: no such device", VM_ID_MAX, id);
+	client_finish(c, ENODEV, text);
 	return -1;
 }
 
@@ -199,12 +204,10 @@ static void client_ask_counters(struct control_client *c, const char *device)
 	c->slot = 0;
 	c->last_slot = vm->config->n_devices - 1;
 	if (device[0] != '\0') {
-		int slot = control_find_device(vm, device);
+		int slot = client_find_device(c, device);
 
-		if (slot < 0) {
-			client_finish(c, ENODEV, "no such device");
+		if (slot < 0)
 			return;
-		}
 		c->slot = (uint32_t)slot;
 		c->last_slot = c->slot;
 	}
@@ -260,10 +263,8 @@ static void client_log(struct control_client *c)
 static void client_start_log(struct control_client *c, const char *device)
 {
 	if (device[0] != '\0' && strcmp(device, "core") != 0 && strcmp(device, "warden") != 0 &&
-	    control_find_device(c->control->vm, device) < 0) {
-		client_finish(c, ENODEV, "no such device");
+	    client_find_device(c, device) < 0)
 		return;
-	}
 	(void)snprintf(c->log_source, sizeof(c->log_source), "%s", device);
 	c->is_log = true;
 	client_log(c);
@@ -273,18 +274,20 @@ static void client_restart(struct control_client *c, const struct message_contro
 			   int program_fd)
 {
 	const struct timeval wait = { .tv_sec = CONTROL_RESTART_DEADLINE_MS / 1000 };
-	int slot = control_find_device(c->control->vm, request->device);
+	int slot = client_find_device(c, request->device);
+	cleanup_fd int owned_fd = program_fd;
 	char text[MESSAGE_TEXT_MAX];
 	const char *why;
 	int r;
 
-	if (slot < 0 || event_add(c->deadline, &wait) < 0) {
-		(void)fd_close(program_fd);
-		client_finish(c, ENODEV, "no such device");
+	if (slot < 0)
+		return;
+	if (event_add(c->deadline, &wait) < 0) {
+		client_finish(c, ENOMEM, strerror(ENOMEM));
 		return;
 	}
 	c->restarts = &c->control->vm->devices[slot];
-	r = vm_device_replace(c->restarts, program_fd, request->is_stopped, &why);
+	r = vm_device_replace(c->restarts, fd_steal(&owned_fd), request->is_stopped, &why);
 	if (r < 0) { /* only ours: another client may be waiting for the same device */
 		c->restarts = NULL;
 		(void)snprintf(text, sizeof(text), "%.*s: %s", VM_ID_MAX, request->device,
@@ -295,11 +298,11 @@ static void client_restart(struct control_client *c, const struct message_contro
 
 static void client_resume_device(struct control_client *c, const char *device)
 {
-	int slot = control_find_device(c->control->vm, device);
+	int slot = client_find_device(c, device);
 
 	if (slot < 0)
-		client_finish(c, ENODEV, "no such device");
-	else if (vm_device_let_go(&c->control->vm->devices[slot]) < 0)
+		return;
+	if (vm_device_let_go(&c->control->vm->devices[slot]) < 0)
 		client_finish(c, EINVAL, "it was not stopped by restart --stopped");
 	else
 		client_finish(c, 0, "");
@@ -322,15 +325,13 @@ static void client_adjust(struct control_client *c, const struct message_adjust 
 static void client_limit(struct control_client *c, const struct message_control_request *request)
 {
 	struct vm *vm = c->control->vm;
-	int slot = control_find_device(vm, request->device);
+	int slot = client_find_device(c, request->device);
 	struct message_adjust adjust;
 	struct failure f;
 	int r;
 
-	if (slot < 0) {
-		client_finish(c, ENODEV, "no such device");
+	if (slot < 0)
 		return;
-	}
 	if (vm->config->devices[slot].type != DEVICE_TYPE_BLK &&
 	    vm->config->devices[slot].type != DEVICE_TYPE_NET) {
 		client_finish(c, EINVAL, "only disks and NICs have limits");
@@ -347,13 +348,13 @@ static void client_limit(struct control_client *c, const struct message_control_
 static void client_link(struct control_client *c, const struct message_control_request *request)
 {
 	struct vm *vm = c->control->vm;
-	int slot = control_find_device(vm, request->device);
+	int slot = client_find_device(c, request->device);
 	bool is_up = strcmp(request->text, "up") == 0;
 	struct message_adjust adjust;
 
-	if (slot < 0) {
-		client_finish(c, ENODEV, "no such device");
-	} else if (vm->config->devices[slot].type != DEVICE_TYPE_NET) {
+	if (slot < 0)
+		return;
+	if (vm->config->devices[slot].type != DEVICE_TYPE_NET) {
 		client_finish(c, EINVAL, "only NICs have a link");
 	} else if (!is_up && strcmp(request->text, "down") != 0) {
 		client_finish(c, EINVAL, "link: must be up or down");
@@ -456,10 +457,8 @@ static int client_open(struct control *control, struct control_client *c, int fd
 	struct event_base *base = control->vm->base;
 
 	*c = (struct control_client){ .control = control };
-	if (channel_new(fd, &c->channel) < 0) {
-		(void)fd_close(fd);
+	if (channel_new(fd, &c->channel) < 0) /* which has closed it */
 		return -ENOMEM;
-	}
 	c->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_client_readable, c);
 	c->writable = event_new(base, fd, EV_WRITE, on_client_writable, c);
 	c->deadline = evtimer_new(base, on_client_deadline, c);

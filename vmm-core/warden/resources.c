@@ -95,13 +95,23 @@ static int resources_open_boot_file(const char *flag, const char *path, int *ret
 	return 0;
 }
 
+/* What somebody can do who cannot open it. */
+static const char *resources_kvm_advice(int error)
+{
+	if (error == ENOENT || error == ENODEV || error == ENXIO)
+		return ": load kvm_intel or kvm_amd; virtualization must be on in the firmware, or "
+		       "in the hypervisor that this machine runs in";
+	return error == EACCES || error == EPERM ? ": join its group (ls -l /dev/kvm)" : "";
+}
+
 static int resources_open_kvm(const struct vm_config *config, int *ret_fd, struct failure *f)
 {
 	cleanup_fd int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	int v;
 
 	if (fd < 0)
-		return failure_set(f, STATUS_FAILED, "/dev/kvm: %s", strerror(errno));
+		return failure_set(f, STATUS_FAILED, "/dev/kvm: %s%s", strerror(errno),
+				   resources_kvm_advice(errno));
 	v = ioctl(fd, KVM_GET_API_VERSION, 0);
 	if (v != KVM_API_VERSION)
 		return failure_set(f, STATUS_FAILED, "/dev/kvm: not KVM with API version %d",
@@ -147,7 +157,8 @@ static int resources_lock(const char *path, int fd, bool exclusive, struct failu
 			return 0;
 		if (clock_left_ms(deadline) == 0)
 			return resources_fail(f, "--disk path=", path,
-					      "locked by another process");
+					      "locked by another process, perhaps a VM; only those "
+					      "with readonly=on share an image");
 		(void)nanosleep(&step, NULL);
 	}
 }

@@ -282,8 +282,9 @@ int rootless_enter(bool allow_weak, struct uid_range *ret_range, bool *ret_weak,
 	}
 	if (!allow_weak)
 		return failure_set(f, STATUS_FAILED,
-				   "no subordinate ids in /etc/subuid and /etc/subgid: run as "
-				   "root, add a range, or accept less with --allow-weak-sandbox");
+				   "no %u subordinate ids in /etc/subuid and /etc/subgid: run as "
+				   "root, add a range, or accept less with --allow-weak-sandbox",
+				   UID_BLOCK_SIZE);
 	r = rootless_map_self(uid, gid, f);
 	*ret_range = (struct uid_range){ 0, 0 };
 	*ret_weak = true;

@@ -102,7 +102,8 @@ static int run_dir_open(struct run_dir *dir, struct failure *f)
 	if (mkdir(dir->path, 0700) < 0) {
 		if (errno != EEXIST)
 			return failure_set(f, STATUS_FAILED, "--run-dir %s: %s", dir->path,
-					   strerror(errno));
+					   errno == ENOENT ? "its parent does not exist" :
+							     strerror(errno));
 		made = false;
 	}
 	dir->dir_fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -139,8 +140,8 @@ static int run_dir_lock(struct run_dir *dir, struct failure *f)
 				   RUN_DIR_LOCK, strerror(errno));
 	if (fcntl(dir->lock_fd, F_OFD_SETLK, &lock) < 0) {
 		if (errno == EAGAIN || errno == EACCES)
-			return failure_set(f, STATUS_FAILED, "--run-dir %s: in use by another VM",
-					   dir->path);
+			return failure_set(f, STATUS_FAILED, "--run-dir %s: in use by another VM; "
+					   "choose another --name or --run-dir", dir->path);
 		return -errno;
 	}
 	if (fstat(dir->lock_fd, &locked) < 0 ||
@@ -175,7 +176,8 @@ int run_dir_claim(const char *path, struct run_dir *ret, struct failure *f)
 	if (r != 0) {
 		run_dir_drop(&dir);
 		return r == RUN_DIR_RACED ?
-			       failure_set(f, STATUS_FAILED, "--run-dir %s: in use", path) :
+			       failure_set(f, STATUS_FAILED, "--run-dir %s: others come and go there",
+					   path) :
 			       r;
 	}
 	/* What a killed predecessor left. */

@@ -33,8 +33,10 @@ int uid_block_claim(const char *path, const struct uid_range *range, struct uid_
 		if (errno != EAGAIN && errno != EACCES)
 			return -errno;
 	}
-	return failure_set(f, STATUS_FAILED, "%s: all %u blocks of user ids are in use", path,
-			   range->n_blocks);
+	return failure_set(f, STATUS_FAILED, "%s: all %u blocks of %u user ids are in use: end a "
+			   "VM%s", path, range->n_blocks, UID_BLOCK_SIZE,
+			   range->first == UID_BLOCK_FIRST ? "" :
+			   ", or enlarge the ranges in /etc/subuid and /etc/subgid");
 }
 
 uid_t uid_block_core(const struct uid_block *block)

@@ -54,6 +54,21 @@ static void vm_core_log_time(struct vm *vm, uint64_t at_ns, const char *what)
 			(double)(at_ns - vm->params->exec_time_ns) / 1e6, what);
 }
 
+/* Limited: a guest may reboot as often as it likes, and must not push everything else out. */
+static void vm_core_note_reboot(struct vm *vm)
+{
+	static struct log_limit limit;
+	uint32_t n_before;
+
+	if (!log_limit_pass(&limit, &n_before))
+		return;
+	if (n_before > 0)
+		vm_note(vm, LOG_LEVEL_INFO, "warden", "the guest rebooted, %u times before",
+			n_before);
+	else
+		vm_note(vm, LOG_LEVEL_INFO, "warden", "the guest rebooted");
+}
+
 static int on_vm_state(void *ctx, const struct message *m, struct fdset *fds)
 {
 	struct vm *vm = ctx;
@@ -76,7 +91,7 @@ static int on_vm_state(void *ctx, const struct message *m, struct fdset *fds)
 		       m->vm_state.text[0] != '\0' ? m->vm_state.text : "no reason given");
 		break;
 	case VM_STATE_REBOOTED:
-		vm_note(vm, LOG_LEVEL_INFO, "warden", "the guest rebooted");
+		vm_core_note_reboot(vm);
 		break;
 	case VM_STATE_FIRST_RUN:
 		vm_core_log_time(vm, m->vm_state.value, "first KVM_RUN");
@@ -273,10 +288,8 @@ int vm_core_attach(struct vm *vm, int channel_fd)
 {
 	int r = channel_new(channel_fd, &vm->core_channel);
 
-	if (r < 0) {
-		(void)fd_close(channel_fd);
+	if (r < 0)
 		return r;
-	}
 	vm->core_event = event_new(vm->base, channel_fd, EV_READ | EV_PERSIST, on_core_readable,
 				   vm);
 	if (vm->core_event == NULL || event_add(vm->core_event, NULL) < 0)
