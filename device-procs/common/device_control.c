@@ -13,7 +13,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ipc/resident.h"
+
 #define RECEIVE_BUDGET 16u /* messages per turn of the loop */
+#define SETTLED_S 1
 
 static void leave(struct device *dev, int status)
 {
@@ -51,13 +54,13 @@ void device_fail(struct device *dev, const char *fmt, ...)
 	leave(dev, 1);
 }
 
+/* In the place of the request, of which nothing is read any more: the stack stays small. */
 static void reply(struct device *dev, uint32_t seq, int result, uint64_t value)
 {
-	struct message m = {
+	dev->message = (struct message){
 		.type = MESSAGE_REPLY, .seq = seq, .reply = { .result = result, .value = value },
 	};
-
-	device_send(dev, &m);
+	device_send(dev, &dev->message);
 }
 
 static void unwatch_queues(struct device *dev)
@@ -154,6 +157,7 @@ static int on_enable_queue(void *ctx, const struct message *m, struct fdset *fds
 	struct device *dev = ctx;
 	int kick = fdset_steal(fds, 0), call = fdset_steal(fds, 1);
 
+	device_control_settle(dev);
 	reply(dev, m->seq, device_queue_enable(dev, &m->enable_queue, kick, call), 0);
 	return 0;
 }
@@ -266,8 +270,7 @@ static void on_channel(evutil_socket_t fd, short what, void *ctx)
 	(void)what;
 	for (i = 0; i < RECEIVE_BUDGET && !dev->is_over && dev->drain.type == MESSAGE_NONE; i++) {
 		cleanup_fdset struct fdset fds = FDSET_EMPTY;
-		struct message m;
-		int r = channel_receive(dev->channel, &m, &fds);
+		int r = channel_receive(dev->channel, &dev->message, &fds);
 
 		if (r == CHANNEL_EMPTY)
 			return;
@@ -276,7 +279,7 @@ static void on_channel(evutil_socket_t fd, short what, void *ctx)
 			return;
 		}
 		if (r == 0)
-			r = take(dev, &m, &fds);
+			r = take(dev, &dev->message, &fds);
 		if (r != 0) {
 			log_error("the core sent something that is not permitted: %s",
 				  r == CHANNEL_PEER_BAD ? channel_fault(dev->channel) :
@@ -293,6 +296,21 @@ static void on_channel_closed(evutil_socket_t fd, short what, void *ctx)
 	leave(ctx, 0);
 }
 
+static void on_settled(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd;
+	(void)what;
+	(void)ctx;
+	resident_trim();
+}
+
+void device_control_settle(struct device *dev)
+{
+	const struct timeval later = { .tv_sec = SETTLED_S };
+
+	(void)evtimer_add(&dev->settled, &later); /* else it stays in memory */
+}
+
 int device_control_init(struct device *dev)
 {
 	int fd = channel_fd(dev->channel);
@@ -300,7 +318,8 @@ int device_control_init(struct device *dev)
 	if (event_assign(&dev->channel_readable, dev->base, fd, EV_READ | EV_PERSIST, on_channel,
 			 dev) < 0 ||
 	    event_assign(&dev->channel_closed, dev->base, fd, EV_CLOSED, on_channel_closed,
-			 dev) < 0)
+			 dev) < 0 ||
+	    evtimer_assign(&dev->settled, dev->base, on_settled, dev) < 0)
 		return -EINVAL;
 	return event_add(&dev->channel_readable, NULL) < 0 ? -ENOMEM : 0;
 }

@@ -44,7 +44,7 @@ struct device {
 	bool is_behind_iommu;
 	bool is_ahead; /* see clock_pause() */
 	struct sandbox_params sandbox; /* parent_pidfd: owned until the sandbox is entered */
-	struct message message; /* the one that is being made or read while starting */
+	struct message message; /* of the core, and the answer to it: one at a time */
 
 	struct channel *channel;
 	uint32_t generation;
@@ -54,6 +54,7 @@ struct device {
 	struct event_base *base;
 	struct event channel_readable;
 	struct event channel_closed; /* watched while channel_readable is not */
+	struct event settled; /* see device_control_settle() */
 	struct device_iommu_host iommu_host; /* table NULL: this is not the IOMMU */
 	struct iommu_client *iommu; /* NULL: not behind it */
 	struct device_queue *queues; /* offer.n_queues */
@@ -89,6 +90,13 @@ int must_check device_control_init(struct device *dev);
 
 /** device_control_turn() - once per turn of the loop: is a drain complete? */
 void device_control_turn(struct device *dev);
+
+/**
+ * device_control_settle() - give back what only the start and an activation use, a while from now
+ *
+ * Not at once: that would cost page faults while the guest waits. Called again, it starts anew.
+ */
+void device_control_settle(struct device *dev);
 
 /** device_queues_new() - all queues, disabled; Return: 0, -ENOMEM */
 int must_check device_queues_new(struct device *dev);

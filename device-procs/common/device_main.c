@@ -322,6 +322,7 @@ static void loop(struct device *dev)
 	uint64_t *heartbeat = &dev->page->header.heartbeat, n = 0;
 	bool has_work = false;
 
+	device_control_settle(dev);
 	while (!dev->is_over) {
 		__atomic_store_n(heartbeat, ++n, __ATOMIC_RELAXED);
 		if (event_base_loop(dev->base,

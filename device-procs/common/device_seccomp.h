@@ -42,6 +42,8 @@
 	  .test = SECCOMP_ARG_EQ, .arg = 3, .value = AT_EMPTY_PATH },                             \
 	{ .nr = SCMP_SYS(madvise), .why = "guest_memory.c: no guest memory in a core dump",       \
 	  .test = SECCOMP_ARG_EQ, .arg = 2, .value = MADV_DONTDUMP },                             \
+	{ .nr = SCMP_SYS(madvise), .why = "resident.c: what only the start used is given back",   \
+	  .test = SECCOMP_ARG_EQ, .arg = 2, .value = MADV_DONTNEED },                             \
 	ANY(brk, "malloc: heap; the message codec allocates"),                                    \
 	NO_EXEC(mmap, "malloc: large blocks; never executable"),                                  \
 	NO_EXEC(mprotect, "malloc: heap growth; never executable"),                               \

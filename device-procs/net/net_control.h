@@ -12,7 +12,7 @@
 
 #define NET_MACS_MAX 64u /* in each of the two lists; a longer one means "all" */
 #define NET_VLANS 4096u
-#define NET_CONTROL_BYTES_MAX 4096u /* of one command */
+#define NET_CONTROL_BYTES_MAX 65536u /* of one command: more than 10,000 addresses */
 
 struct net_mac_list {
 	uint32_t n;

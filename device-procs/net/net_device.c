@@ -164,9 +164,8 @@ static int net_start(void *state, struct device *dev, struct event_base *base)
 		if (!pair->receive_timer || !pair->transmit_timer)
 			return -ENOMEM;
 	}
+	/* The tap's queues may be in use by a predecessor: set_features says how many are. */
 	r = net_backend_start(net->backend, base, on_ready, net);
-	if (r == 0)
-		r = net_backend_set_pairs(net->backend, 1);
 	if (r == 0 && net->link_down)
 		net_backend_set_link(net->backend, false);
 	return r;
@@ -256,15 +255,15 @@ static uint32_t copy_command(const struct virtqueue_chain *chain, uint8_t *ret)
 static uint32_t run_command(struct net_device *net, const struct virtqueue_chain *chain)
 {
 	const struct net_control_limits limits = { net->limits.features, net->n_pairs };
-	uint8_t command[NET_CONTROL_BYTES_MAX], ack;
-	uint32_t len = copy_command(chain, command), changed = 0;
+	uint32_t len = copy_command(chain, net->command), changed = 0;
+	uint8_t ack;
 
 	/* Nobody would hear of it. */
 	if (chain->is_bad || chain->n_spans == chain->n_readable) {
 		device_count(net->dev, DEVICE_COUNTER_BAD_REQUESTS, 1);
 		return 0;
 	}
-	ack = net_control_run(&net->state, &limits, command, len, &changed);
+	ack = net_control_run(&net->state, &limits, net->command, len, &changed);
 	if (ack == VIRTIO_NET_OK)
 		net_state_save(&net->state, device_state_area(net->dev));
 	else

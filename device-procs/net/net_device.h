@@ -42,6 +42,7 @@ struct net_device {
 	uint32_t n_pairs;
 	struct net_pair pairs[NET_PAIRS_MAX];
 	struct span spans[NET_SPANS_MAX]; /* of the chain that is being looked at */
+	uint8_t command[NET_CONTROL_BYTES_MAX]; /* the one that is being run */
 };
 
 extern const struct device_ops net_device_ops;

@@ -31,12 +31,14 @@
 #define FDS_MAX (SOCKETS_MAX + 64u + 2 * DEVICE_QUEUES_MAX)
 #define RING_BYTES (2u << 20)
 #define EVENTS_MAX 64
+#define HOLD_MS 100u
 
 /* One socket of libslirp, by its number. */
 struct user_socket {
 	uint32_t watched; /* EPOLL* that the kernel was told; 0: not watched */
 	uint32_t wanted; /* in this round */
 	uint32_t ready; /* SLIRP_POLL_* */
+	bool is_listener;
 };
 
 struct net_backend {
@@ -48,6 +50,8 @@ struct net_backend {
 	void *ctx;
 	bool is_watched;
 	uint32_t highest; /* number in use below */
+	uint64_t n_made; /* sockets, since the start */
+	uint64_t held_until_ms; /* listeners are not looked at before; 0: they are */
 	struct user_socket table[FDS_MAX];
 	uint32_t head, tail, used; /* of the ring: frames as 32-bit length and bytes */
 	uint64_t n_lost;
@@ -136,8 +140,10 @@ static void on_timer_mod(void *timer, int64_t at_ms, void *ctx)
 
 static void on_register(int fd, void *ctx)
 {
+	struct net_backend *b = ctx;
+
 	(void)fd;
-	(void)ctx;
+	b->n_made++;
 }
 
 /* It is about to be closed, by which the kernel forgets it. */
@@ -191,7 +197,9 @@ static int on_add_poll(int fd, int events, void *ctx)
 	if (fd < 0 || (uint32_t)fd >= FDS_MAX)
 		return -1;
 	/* HUP and ERR come unasked, so a socket that waits for nothing must not be watched. */
-	b->table[fd].wanted = to_epoll(events);
+	b->table[fd].wanted = b->table[fd].is_listener && b->held_until_ms != 0 ?
+				      0 :
+				      to_epoll(events);
 	if ((uint32_t)fd >= b->highest)
 		b->highest = (uint32_t)fd + 1;
 	return fd;
@@ -227,9 +235,12 @@ static void tell_kernel(struct net_backend *b, int fd)
 /* What libslirp waits for now. */
 static void refill(struct net_backend *b)
 {
-	uint32_t timeout_ms = UINT32_MAX, i, n = b->highest;
+	uint32_t timeout_ms = UINT32_MAX, held_ms, i, n = b->highest;
 	struct timeval after;
 
+	held_ms = b->held_until_ms != 0 ? (uint32_t)clock_left_ms(b->held_until_ms) : 0;
+	if (held_ms == 0)
+		b->held_until_ms = 0;
 	for (i = 0; i < n; i++)
 		b->table[i].wanted = 0;
 	slirp_pollfds_fill(b->slirp, &timeout_ms, on_add_poll, b);
@@ -237,6 +248,8 @@ static void refill(struct net_backend *b)
 		tell_kernel(b, (int)i);
 	while (b->highest > 0 && b->table[b->highest - 1].watched == 0)
 		b->highest--;
+	if (held_ms != 0 && held_ms < timeout_ms)
+		timeout_ms = held_ms;
 	if (timeout_ms == UINT32_MAX) {
 		(void)evtimer_del(b->timer);
 		return;
@@ -247,15 +260,29 @@ static void refill(struct net_backend *b)
 		log_limited(LOG_LEVEL_ERROR, "user: no timer");
 }
 
-/* Let libslirp do what its sockets and timers permit. */
+/*
+ * Let libslirp do what its sockets and timers permit. A listener that stays ready because there is
+ * no descriptor for its connection would never let us sleep, and libslirp does not say that it
+ * failed: so one that was ready and brought no socket is left alone for a moment.
+ */
 static void take_turn(struct net_backend *b)
 {
 	struct epoll_event events[EVENTS_MAX];
 	int i, n = epoll_wait(b->epoll_fd, events, EVENTS_MAX, 0);
+	uint64_t n_due = b->n_made;
 
-	for (i = 0; i < n; i++)
-		b->table[events[i].data.fd].ready = from_epoll(events[i].events);
+	for (i = 0; i < n; i++) {
+		struct user_socket *s = &b->table[events[i].data.fd];
+
+		s->ready = from_epoll(events[i].events);
+		n_due += s->is_listener;
+	}
 	slirp_pollfds_poll(b->slirp, n < 0, on_get_revents, b);
+	if (b->n_made < n_due) {
+		b->held_until_ms = clock_now_ms() + HOLD_MS;
+		log_limited(LOG_LEVEL_WARNING, "user: a connection to a port of hostfwd has to "
+			    "wait: too many sockets are in use");
+	}
 	for (i = 0; i < n; i++)
 		b->table[events[i].data.fd].ready = 0;
 	refill(b);
@@ -298,9 +325,17 @@ static void keep_sockets(struct net_backend *b, struct device_offer *offer)
 	uint32_t timeout_ms = UINT32_MAX, i;
 
 	slirp_pollfds_fill(b->slirp, &timeout_ms, on_add_poll, b);
-	for (i = 0; i < b->highest && offer->n_keep_fds < FDSET_MAX; i++)
-		if (b->table[i].wanted != 0)
-			offer->keep_fds[offer->n_keep_fds++] = (int)i;
+	for (i = 0; i < b->highest && offer->n_keep_fds < FDSET_MAX; i++) {
+		int listens = 0;
+		socklen_t len = sizeof(listens);
+
+		if (b->table[i].wanted == 0)
+			continue;
+		offer->keep_fds[offer->n_keep_fds++] = (int)i;
+		/* Those of UDP do not. */
+		(void)getsockopt((int)i, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len);
+		b->table[i].is_listener = listens != 0;
+	}
 }
 
 static Slirp *new_slirp(struct net_backend *b, const struct net_config *config)

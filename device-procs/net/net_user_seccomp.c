@@ -58,6 +58,8 @@ const struct seccomp_rule seccomp_rules[] = {
 	NO_EXEC(mmap, "malloc: large blocks; never executable"),
 	NO_EXEC(mprotect, "malloc: heap growth; never executable"),
 	ANY(munmap, "malloc: large blocks"),
+	{ .nr = SCMP_SYS(madvise), .why = "resident.c: what only the start used is given back",
+	  .test = SECCOMP_ARG_EQ, .arg = 2, .value = MADV_DONTNEED },
 	ANY(mremap, "malloc: realloc of large blocks"),
 	ANY(exit_group, "the end, when the channel closes"),
 	{ .nr = SECCOMP_RULES_END },

@@ -255,6 +255,21 @@ static const char *filter_extra(uint64_t unused)
 	return arrives(broadcast, false);
 }
 
+/* A device may keep fewer addresses than it is told; then it lets more through, §5.1.6.5.2. */
+static const char *filter_long_table(uint64_t unused)
+{
+	static uint8_t table[8 + 1000 * 6] = { 1000 & 0xff, 1000 >> 8 };
+
+	(void)unused;
+	for (unsigned i = 0; i < 1000; i++)
+		memcpy(table + 4 + i * 6, station, 6);
+	EXPECT_OK(start_plain());
+	EXPECT_OK(promisc(0));
+	EXPECT_OK(arrives(station, false));
+	EXPECT_OK(ctrl(CTRL_MAC, 0, table, sizeof(table), OK));
+	return arrives(station, true);
+}
+
 static const char *filter_vlan(uint64_t unused)
 {
 	static const uint8_t vlan[2] = { 42, 0 };
@@ -547,6 +562,7 @@ void conformance_net_run(void)
 	tap_case(late_buffers, 8, "buffers that come after the frames");
 	tap_case(filter_unicast, 0, "filter: unicast, table and promiscuous");
 	tap_case(filter_multicast, 0, "filter: multicast, table and allmulti");
+	tap_case(filter_long_table, 0, "filter: a table of 1,000 addresses");
 	tap_case(filter_extra, 0, "filter: alluni and nobcast");
 	tap_case(filter_vlan, 0, "filter: VLANs");
 	tap_case(set_mac, 0, "MAC address set by the driver");

@@ -255,20 +255,20 @@ static const char *command_chain(uint64_t kind)
 
 	EXPECT_OK(start(ALL));
 	memset(net.command, 0, 16);
-	net.command[4096] = 0xee;
+	net.command[NET_COMMAND_MAX] = 0xee;
 	if (kind == 0) {
 		vq_desc(&net.ctrl, 0, net.command, 3, 0, 0);
 	} else {
 		vq_desc(&net.ctrl, 0, kind == 1 ? big : net.command, kind == 1 ? 65536 : 1,
 			DESC_NEXT, 1);
-		vq_desc(&net.ctrl, 1, net.command + 4096, 1, DESC_WRITE, 0);
+		vq_desc(&net.ctrl, 1, net.command + NET_COMMAND_MAX, 1, DESC_WRITE, 0);
 	}
 	vq_push(&net.ctrl, 0);
 	vq_kick(&net.ctrl);
 	EXPECT(vq_wait(&net.ctrl, TIMEOUT_REQUEST, &elem), "no answer, status 0x%x",
 	       vdev_status(nic));
 	EXPECT(elem.len == (kind != 0), "used length %u", elem.len);
-	EXPECT(kind == 0 || net.command[4096] == ERR, "ack 0x%x", net.command[4096]);
+	EXPECT(kind == 0 || net.command[NET_COMMAND_MAX] == ERR, "ack 0x%x", net.command[NET_COMMAND_MAX]);
 	return peer_echo(&net, 100);
 }
 

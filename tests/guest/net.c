@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net.h"
 
-#define ACK_OFFSET 4096u
+#define CTRL_MQ 4
 #define ACK_NONE 0xee
 
 void net_offer(struct net *net, uint16_t i)
@@ -34,7 +34,7 @@ bool net_start(struct net *net, struct vdev *dev, uint64_t features, uint16_t si
 	vq_make(&net->tx, dev, 1, at_most(size, max));
 	net->buffers = memory_alloc((size_t)net->rx.size * buffer_len, 4096);
 	net->out = memory_alloc(NET_HEADER + NET_FRAME_MAX, 4096);
-	net->command = memory_alloc(ACK_OFFSET + 1, 16);
+	net->command = memory_alloc(NET_COMMAND_MAX + 1, 16);
 	for (unsigned i = 0; i < 6; i++)
 		net->mac[i] = mmio_read8(dev->config + NET_CONFIG_MAC + i);
 	for (uint16_t i = 0; i < net->rx.size; i++)
@@ -104,7 +104,7 @@ int net_receive(struct net *net, uint8_t *to, uint64_t timeout_ms)
 
 int net_control(struct net *net, uint8_t class, uint8_t command, const void *data, uint32_t len)
 {
-	volatile uint8_t *ack = net->command + ACK_OFFSET;
+	volatile uint8_t *ack = net->command + NET_COMMAND_MAX;
 	struct vring_used_elem elem;
 
 	net->command[0] = class;
@@ -137,6 +137,9 @@ void net_fill(struct net *net, const uint8_t *destination, uint32_t len, uint8_t
 /* Sends back what comes for our address, until nothing comes for 10 seconds. */
 void net_echo_run(void)
 {
+	const uint8_t pairs[2] = { (uint8_t)boot_option_number("pairs", 1), 0 };
+	uint64_t wait_ms = boot_option_number("wait", TIMEOUT_REQUEST);
+	uint64_t features = NET_F_MAC | NET_F_MRG_RXBUF | NET_F_CTRL_VQ;
 	struct vdev *dev;
 	struct net net;
 	unsigned n = 0;
@@ -144,13 +147,16 @@ void net_echo_run(void)
 
 	discover();
 	dev = discover_nth(VIRTIO_ID_NET, 0);
-	if (!dev || !net_start(&net, dev, NET_F_MAC | NET_F_MRG_RXBUF | NET_F_CTRL_VQ, 256, 2048)) {
+	if (pairs[0] > 1)
+		features |= NET_F_MQ;
+	if (!dev || !net_start(&net, dev, features, 256, 2048) ||
+	    (pairs[0] > 1 && net_control(&net, CTRL_MQ, 0, pairs, 2) != 0)) {
 		print("probe: no NIC that starts\n");
 		return;
 	}
 	print("probe: echo %02x:%02x:%02x:%02x:%02x:%02x\n", net.mac[0], net.mac[1], net.mac[2],
 	      net.mac[3], net.mac[4], net.mac[5]);
-	while ((len = net_receive(&net, net.out, TIMEOUT_REQUEST)) > 0) {
+	while ((len = net_receive(&net, net.out, wait_ms)) > 0) {
 		uint8_t *frame = net.out + NET_HEADER;
 
 		if (memcmp(frame, net.mac, 6) != 0)

@@ -46,6 +46,7 @@
 
 #define NET_HEADER 12u
 #define NET_FRAME_MAX 65550u
+#define NET_COMMAND_MAX 8192u
 #define ETH_HEADER 14u
 
 struct net_header {
@@ -66,7 +67,7 @@ struct net {
 	uint32_t buffer_len; /* of each receive buffer */
 	uint8_t *buffers; /* rx.size of them */
 	uint8_t *out; /* header and one frame to be sent */
-	uint8_t *command; /* 4096 bytes, then the ack */
+	uint8_t *command; /* NET_COMMAND_MAX bytes, then the ack */
 };
 
 /* Starts pair 0 with queues of at most size entries, all receive buffers offered. */

@@ -5,6 +5,7 @@ Every test is in a network namespace of its own.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import socket
@@ -15,7 +16,7 @@ import threading
 import time
 
 from harness import (BUILD, BULKHEAD, BULKHEADCTL, LONG, PROBE, VM, Failure, Skip, children_of,
-                     expect, make_disk, scratch, wait_until)
+                     expect, make_disk, scratch, status, wait_until)
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../net"))
 import peer  # noqa: E402
@@ -23,6 +24,7 @@ import peer  # noqa: E402
 MAC = "02:00:00:00:00:0a"
 TUNSETIFF, TUNSETPERSIST = 0x400454ca, 0x400454cb
 IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 2, 0x1000, 0x4000, 0x0100
+CLONE_NEWNS = 0x20000
 SIOCGIFFLAGS, IFF_RUNNING = 0x8913, 0x40
 
 
@@ -304,6 +306,46 @@ def test_a_standby_leaves_the_tap_alone():
             wait_until(lambda: offloads("tap0") == before, "the successor's offloads")
 
 
+def test_queues_of_a_tap_stay_attached():
+    """A successor takes no queue of the tap away, by which frames would be lost."""
+    own_network()
+    with scratch() as sysfs, \
+            VM("--net", f"tap=tap0,num_queues=4,mac={MAC}", "--restart", "max=100,backoff=0",
+               cmdline="probe=net-echo pairs=2 wait=600000", cpus="boot=2") as vm:
+        # that of the host shows the host's network
+        expect(ctypes.CDLL(None).unshare(CLONE_NEWNS) == 0, "unshare")
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        subprocess.run(["mount", "-t", "sysfs", "sysfs", sysfs], check=True)
+        seen, over = set(), threading.Event()
+
+        def queues():
+            return len([q for q in os.listdir(f"{sysfs}/class/net/tap0/queues")
+                        if q.startswith("tx-")])
+
+        def watch():
+            while not over.is_set():
+                seen.add(queues())
+
+        vm.wait_for("probe: echo")
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            wait_until(lambda: 2 in seen, "two queues")
+            for i in range(6):
+                pid = vm.row("net0")["pid"]
+                if i % 2 == 0:
+                    vm.ctl("restart", "net0")
+                else:
+                    os.kill(pid, 9)
+                wait_until(lambda: vm.row("net0")["pid"] not in (pid, 0), "a successor")
+                wait_until(lambda: vm.row("net0")["state"] == "active", "it serves")
+        finally:
+            over.set()
+            watcher.join()
+            subprocess.run(["umount", sysfs], check=True)
+        expect(seen == {2}, f"numbers of queues that were seen: {seen}")
+
+
 def test_no_byte_is_wrong():
     """Frames of all sizes there and back, each byte compared: 1 GiB, 10 with --long."""
     own_network()
@@ -324,6 +366,45 @@ def test_no_byte_is_wrong():
 
 
 test_no_byte_is_wrong.timeout = 1300 if LONG else 300
+
+
+def test_hostfwd_without_sockets():
+    """More connections than bulkhead-net-user may have sockets: it sleeps all the same."""
+    own_network()
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    with contextlib.ExitStack() as clients, \
+            VM("--net", "mode=user,hostfwd=tcp:2222-22", "--restart", "max=0",
+               cmdline="probe=net-echo wait=600000") as vm:
+        vm.wait_for("probe: echo")
+        pid = vm.row("net0")["pid"]
+
+        def n_fds():
+            return len(os.listdir(f"/proc/{pid}/fd"))
+
+        def connect():
+            client = clients.enter_context(socket.socket())
+            client.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                client.connect(("127.0.0.1", 2222))
+
+        def limit():
+            with open(f"/proc/{pid}/limits") as limits:
+                return next(int(line.split()[3]) for line in limits if "open files" in line)
+
+        def is_full():
+            connect()
+            return n_fds() >= limit()
+
+        wait_until(is_full, "more connections than sockets")
+
+        def has_to_wait():
+            connect()
+            return "hostfwd has to wait" in vm.ctl("log", "net0")
+
+        for _ in range(20):
+            connect()
+            wait_until(lambda: status(pid)["State"].startswith("S"), "it sleeps")
+        wait_until(has_to_wait, "a connection that has to wait")
 
 
 def test_user_mode():

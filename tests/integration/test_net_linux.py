@@ -25,6 +25,7 @@ import peer  # noqa: E402
 LINUX = True
 CLONE_NEWNS = 0x20000
 MIB = 1 << 20
+EXCHANGE_LIMIT = 400  # seconds
 
 
 def own_network():
@@ -156,7 +157,7 @@ class Mirror(threading.Thread):
         got = bytearray()
         while chunk := client.recv(1 << 20):
             got += chunk
-        sender.join(60)
+        sender.join(EXCHANGE_LIMIT)
         if bytes(got) == self.content:
             self.same += 1
         elif got:
@@ -165,7 +166,7 @@ class Mirror(threading.Thread):
     def run(self):
         while True:
             client, _ = self.listener.accept()
-            client.settimeout(120)
+            client.settimeout(EXCHANGE_LIMIT)  # of all that sendall() does, too
             with client, contextlib.suppress(OSError):
                 self.serve(client)
 
@@ -195,10 +196,10 @@ class TapLab:
 
     HOST, BIG, SMALL = "10.9.0.1", "10.9.0.2", "10.9.0.3"
     HOST_2, BIG_2 = "10.9.1.1", "10.9.1.2"
-    CONTENT = (16 if LONG else 2) * MIB
+    CONTENT = (7 if LONG else 2) * MIB  # 32 times that is above 200 MiB
 
     def __init__(self, transport):
-        self.transport = transport
+        self.transport, self.begin = transport, time.monotonic()
         own_network()
         subprocess.run(
             "modprobe bridge; ip link add br0 type bridge && ip link set br0 mtu 9000 up &&"
@@ -210,6 +211,9 @@ class TapLab:
         self.content = os.urandom(self.CONTENT)
         self.mirror = Mirror(self.HOST, self.content)
         self.mirror.start()
+
+    def tell(self, text):
+        print(f"# {text}: {time.monotonic() - self.begin:.0f} s", flush=True)
 
     @contextlib.contextmanager
     def guests(self):
@@ -239,7 +243,7 @@ class TapLab:
         """The content both ways at once, compared at both ends."""
         before = self.mirror.same
         shell.do(f"nc -w 60 {self.HOST} {self.mirror.port} </tmp/data >/tmp/got;"
-                 "cmp /tmp/data /tmp/got", 400)
+                 "cmp /tmp/data /tmp/got", EXCHANGE_LIMIT)
         wait_until(lambda: self.mirror.same > before or self.mirror.other, f"{text}: the mirror")
         expect(self.mirror.other == 0, f"{text}: the host got something else")
 
@@ -278,10 +282,12 @@ def offloads_of(lab):
     combinations = [c for n in range(len(switches) + 1)
                     for c in itertools.combinations(switches, n)] if LONG else \
         [("tso",), ("rx-gro-hw",), ("tx",), ("tx", "rx-gro-hw", "sg")]
-    for off in combinations:
+    for n, off in enumerate(combinations, 1):
         lab.big.do("in_tools ethtool -K eth0 "
                    + " ".join(f"{s} {'off' if s in off else 'on'}" for s in switches))
         lab.exchange(lab.big, f"{' '.join(off) or 'nothing'} off")
+        if n % 8 == 0:
+            lab.tell(f"{n} of {len(combinations)} combinations of offloads")
     lab.big.do("in_tools ethtool -K eth0 " + " ".join(f"{s} on" for s in switches))
     lab.expect_no_checksum_errors("offloads")
 
@@ -348,22 +354,17 @@ def deaths_of(lab):
 
 def tap(transport):
     lab = TapLab(transport)
-    begin = time.monotonic()
-
-    def tell(text):
-        print(f"# {text}: {time.monotonic() - begin:.0f} s", flush=True)
-
     with lab.guests():
-        tell("guests run")
+        lab.tell("guests run")
         expect(lab.big.do("cat /sys/class/net/eth0/mtu") == "9000", "the MTU")
         expect(lab.big.do("ls -d /sys/class/net/eth0/queues/rx-* | wc -l") == "4", "the queues")
         for shell in (lab.big, lab.small):
             lab.fetch(shell)
             lab.exchange(shell, "all offloads")
-        tell("fetched")
+        lab.tell("fetched")
         for part in (offloads_of, iperf_of, neighbours_of, link_of, deaths_of):
             part(lab)
-            tell(part.__name__)
+            lab.tell(part.__name__)
         # the queues were not just there
         used = lab.big.do("grep -c 'virtio.*-input' /proc/interrupts") if transport == "pci" else ""
         expect(used != "0", f"no queue had interrupts: {used}")
