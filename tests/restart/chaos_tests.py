@@ -15,6 +15,7 @@ import signal
 import subprocess
 import time
 
+import harness
 import restart_tests
 import test_linux as debian
 from harness import VM, alive, expect, make_disk, scratch, wait_until
