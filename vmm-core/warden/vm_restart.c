@@ -279,6 +279,7 @@ void vm_device_ready(struct vm_device *d)
 {
 	struct child *p = &d->process;
 
+	child_hold_mounts(p); /* while nobody waits for that */
 	if (d->down_since_ns == 0 || d->next_state >= VM_NEXT_DRAINING)
 		return; /* the first start, or it only became active before it was drained */
 	p->last_stall_us = (clock_now_ns() - d->down_since_ns) / 1000;
@@ -342,7 +343,6 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
 	if (d->state == VM_DEVICE_DOWN) {
 		device_start(d);
 	} else if (d->state == VM_DEVICE_UP && d->next_state == VM_NEXT_NONE) {
-		child_hold_mounts(&d->process);
 		r = vm_next_start(d, d->program_fd);
 		if (r < 0)
 			vm_note(d->vm, LOG_LEVEL_WARNING, d->process.name, "no standby: %s",
