@@ -37,6 +37,7 @@ struct blk_device {
 	char id[BLK_ID_BYTES];
 	uint32_t n_queues, queue_size;
 	struct blk_io *ios; /* n_queues * queue_size */
+	struct blk_buffers *buffers; /* as many */
 	struct rate_limit_config limits_configured;
 	struct rate_limit limit; /* of all queues together */
 	struct event *limit_timer; /* it lets more through */
@@ -127,7 +128,8 @@ static int blk_open(const struct message_device_start *start, struct fdset *fds,
 	b->limits.n_sectors = b->disk.size >> BLK_SECTOR_SHIFT;
 	b->limits.is_read_only = b->disk.is_read_only;
 	b->ios = calloc((size_t)b->n_queues * b->queue_size, sizeof(*b->ios));
-	if (!b->ios)
+	b->buffers = calloc((size_t)b->n_queues * b->queue_size, sizeof(*b->buffers));
+	if (!b->ios || !b->buffers)
 		return -ENOMEM;
 	offer->features = offered_features(b);
 	offer->n_queues = b->n_queues;
@@ -185,9 +187,20 @@ static int get_id(struct blk_device *b, struct blk_io *io)
 	return 0;
 }
 
+static void take_spans(struct blk_io *io, struct blk_buffers *many, const struct span *spans)
+{
+	const struct blk_request *q = &io->request;
+	bool has_few = q->n_spans <= BLK_BUFFERS_FEW && q->operation != BLK_WRITE_ZEROES;
+
+	io->spans = has_few ? io->few_spans : many->spans;
+	io->iov = has_few ? io->few_iov : many->iov;
+	memcpy(io->spans, spans, q->n_spans * sizeof(spans[0]));
+}
+
 static int begin(struct blk_device *b, uint32_t queue, struct virtqueue_chain *chain)
 {
-	struct blk_io *io = &b->ios[queue * b->queue_size + chain->head];
+	uint32_t i = queue * b->queue_size + chain->head;
+	struct blk_io *io = &b->ios[i];
 	uint8_t status;
 	int r = blk_request_parse(chain, &b->limits, &io->request, &status);
 
@@ -205,7 +218,7 @@ static int begin(struct blk_device *b, uint32_t queue, struct virtqueue_chain *c
 		on_done(b, io, status);
 		return 0;
 	}
-	memcpy(io->spans, chain->spans, io->request.n_spans * sizeof(io->spans[0]));
+	take_spans(io, &b->buffers[i], chain->spans);
 	if (io->request.operation == BLK_GET_ID)
 		return get_id(b, io);
 	return blk_engine_start(&b->engine, io);

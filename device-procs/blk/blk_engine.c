@@ -280,7 +280,7 @@ static int step_data(struct blk_engine *e, struct blk_io *io, uint8_t *ret_statu
 		uint64_t bytes;
 		uint32_t n = blk_spans_iovec(io->spans, q->n_spans, (uint32_t)io->done,
 					     is_write ? SPAN_DEVICE_READS : SPAN_DEVICE_WRITES,
-					     io->iov, BLK_SPANS_MAX, &bytes);
+					     io->iov, q->n_spans, &bytes);
 		ssize_t got;
 
 		if (n == 0)

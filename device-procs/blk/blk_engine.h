@@ -24,6 +24,15 @@
 #define BLK_BOUNCE_BYTES 65536u
 #define BLK_BOUNCE_BUFFERS 8u
 
+/* Buffers of a request that has many, or is written as zeroes: few ever touch this memory. */
+struct blk_buffers {
+	struct span spans[BLK_SPANS_MAX];
+	struct iovec iov[BLK_SPANS_MAX];
+};
+
+#define BLK_BUFFERS_FEW 4u
+
+/* Small, so that a busy disk, and one that has just been restarted, needs few pages for them. */
 struct blk_io {
 	struct blk_request request;
 	uint32_t queue;
@@ -35,8 +44,10 @@ struct blk_io {
 	uint64_t done; /* bytes, of the data or of the segment */
 	int bounce; /* index of the buffer; -1: none */
 	struct blk_io *next; /* waiting for a buffer */
-	struct span spans[BLK_SPANS_MAX];
-	struct iovec iov[BLK_SPANS_MAX];
+	struct span *spans; /* of the data; below, or in struct blk_buffers */
+	struct iovec *iov; /* scratch, as many */
+	struct span few_spans[BLK_BUFFERS_FEW];
+	struct iovec few_iov[BLK_BUFFERS_FEW];
 };
 
 /** blk_done_fn - @io is finished; @status: VIRTIO_BLK_S_*. May not start new requests. */

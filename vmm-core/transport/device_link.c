@@ -51,6 +51,8 @@ static void alarm_set(struct device_link *link, uint64_t at_ms)
 			      .tv_nsec = (long)(at_ms % 1000u) * 1000000 },
 	};
 
+	if (link->is_alarm_late)
+		return; /* make_upcalls() follows at once and sets it; one in the past costs 40 us */
 	/* cannot fail: the fd is ours and the time is normalised; 0 disarms */
 	(void)timerfd_settime(link->alarm_fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
@@ -257,10 +259,12 @@ void device_link_on_readable(struct device_link *link)
 
 	(void)n;
 	(void)pthread_mutex_lock(&link->lock);
+	link->is_alarm_late = true;
 	if (!link->pumping)
 		link_receive(link);
 	if (link->deadline_ms != 0 && clock_now_ms() >= link->deadline_ms)
 		link_fail(link, "did not become ready in time");
+	link->is_alarm_late = false;
 	(void)pthread_mutex_unlock(&link->lock);
 	make_upcalls(link);
 }
@@ -317,7 +321,9 @@ int device_link_attach(struct device_link *link, int fd, uint32_t generation)
 void device_link_detach(struct device_link *link, const char *reason)
 {
 	(void)pthread_mutex_lock(&link->lock);
+	link->is_alarm_late = true;
 	link_fail(link, "%s", reason);
+	link->is_alarm_late = false;
 	while (link->pumping) /* its poll() ended with the socket; see the top of this file */
 		(void)pthread_cond_wait(&link->cond, &link->lock);
 	link->channel = channel_free(link->channel);

@@ -83,6 +83,7 @@ struct device_link {
 	uint32_t epoch; /* counts failures: a waiter that sees another value is released */
 	uint32_t generation;
 	struct channel *channel; /* from attach to detach */
+	bool is_alarm_late; /* until the event loop, which holds the lock, is done */
 	bool pumping; /* a requester polls the channel; nobody else receives meanwhile */
 	uint64_t deadline_ms; /* for READY, or for the replies of LINK_RESUMING; 0: none */
 	bool is_held; /* wait after HELLO */

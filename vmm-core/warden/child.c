@@ -18,8 +18,8 @@
 
 void child_init(struct child *child, const char *name, const char *role, uint32_t slot)
 {
-	*child = (struct child){ .slot = slot, .pidfd = -1, .state = DEVICE_STATE_STARTING,
-				  .fence = FENCE_INIT };
+	*child = (struct child){ .slot = slot, .pidfd = -1, .mounts_fd = -1,
+				  .state = DEVICE_STATE_STARTING, .fence = FENCE_INIT };
 	(void)snprintf(child->name, sizeof(child->name), "%s", name);
 	(void)snprintf(child->role, sizeof(child->role), "%s", role);
 }
@@ -109,7 +109,7 @@ static void child_note_exit(struct child *child, const char *words)
 		memcpy(child->last_exit + size - 4, "...", 4);
 }
 
-bool child_reap(struct child *child)
+bool child_end(struct child *child, struct corpse *ret)
 {
 	siginfo_t info = { 0 };
 	char words[CHILD_LAST_EXIT_MAX];
@@ -117,7 +117,8 @@ bool child_reap(struct child *child)
 
 	if (child->pidfd < 0)
 		return true;
-	if (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0)
+	if (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	    info.si_pid == 0)
 		return false;
 	if (info.si_code != CLD_EXITED && info.si_status == SIGSYS)
 		syscall = child_audit_syscall(child->pid);
@@ -130,9 +131,39 @@ bool child_reap(struct child *child)
 		event_free(child->event);
 		child->event = NULL;
 	}
-	child->pidfd = fd_close(child->pidfd);
+	*ret = (struct corpse){ .pidfd = fd_steal(&child->pidfd),
+				.mounts_fd = fd_steal(&child->mounts_fd) };
 	child->pid = 0;
 	return true;
+}
+
+void corpse_bury(struct corpse *corpse)
+{
+	siginfo_t info;
+
+	if (corpse->pidfd >= 0)
+		(void)waitid(P_PIDFD, (id_t)corpse->pidfd, &info, WEXITED | WNOHANG);
+	corpse->pidfd = fd_close(corpse->pidfd);
+	corpse->mounts_fd = fd_close(corpse->mounts_fd);
+}
+
+bool child_reap(struct child *child)
+{
+	struct corpse corpse = CORPSE_INIT;
+	bool has_ended = child_end(child, &corpse);
+
+	corpse_bury(&corpse);
+	return has_ended;
+}
+
+void child_hold_mounts(struct child *child)
+{
+	char path[64];
+
+	if (child->pid == 0 || child->mounts_fd >= 0)
+		return;
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/mnt", (int)child->pid);
+	child->mounts_fd = open(path, O_RDONLY | O_CLOEXEC);
 }
 
 void child_succeed(struct child *child, struct child *next)
@@ -140,6 +171,7 @@ void child_succeed(struct child *child, struct child *next)
 	child->generation = next->generation;
 	child->pid = next->pid;
 	child->pidfd = next->pidfd;
+	child->mounts_fd = fd_steal(&next->mounts_fd);
 	child->event = next->event;
 	child->fence = next->fence;
 	child->state = next->state;

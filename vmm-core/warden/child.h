@@ -22,6 +22,7 @@ struct child {
 	uint32_t generation; /* incarnation; the first is 1 */
 	pid_t pid; /* 0: not running */
 	int pidfd; /* -1: not running */
+	int mounts_fd; /* its mount namespace, see child_hold_mounts(); -1: not held */
 	struct event *event; /* pidfd readable: it is dead */
 	struct fence fence; /* devices only */
 	enum device_state state; /* devices only; as the core reported it */
@@ -44,11 +45,33 @@ void child_signal(const struct child *child, int number);
 /** child_kill() - SIGKILL through the pidfd; harmless when it is not running */
 void child_kill(const struct child *child);
 
+/* What is left of a child that has ended. The kernel takes a while to remove it. */
+struct corpse {
+	int pidfd, mounts_fd; /* -1: none */
+};
+
+#define CORPSE_INIT ((struct corpse){ .pidfd = -1, .mounts_fd = -1 })
+
 /**
- * child_reap() - collect a child whose pidfd is readable, fill last_exit, close the pidfd
- * Return: true when it is gone now; false when it still runs.
+ * child_end() - look whether a child has ended; if so fill last_exit, and take what is left of it
+ * @ret: is CORPSE_INIT; for corpse_bury(), by which nobody has to wait
+ * Return: true when it has ended; false when it still runs.
  */
+bool child_end(struct child *child, struct corpse *ret);
+
+/** corpse_bury() - collect the process and close what was held; takes CORPSE_INIT, too */
+void corpse_bury(struct corpse *corpse);
+
+/** child_reap() - child_end() and corpse_bury() */
 bool child_reap(struct child *child);
+
+/**
+ * child_hold_mounts() - keep the mount namespace of a running child
+ *
+ * A process that ends as the last one of its namespace waits for a grace period of the kernel, and
+ * whoever is to learn of its end waits with it. Without the right to look it is not held.
+ */
+void child_hold_mounts(struct child *child);
 
 /**
  * child_succeed() - the process of @next becomes that of @child, which has ended

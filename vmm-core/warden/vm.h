@@ -46,6 +46,7 @@
 #define VM_REAP_DEADLINE_MS 5000u
 #define VM_REPLACE_DEADLINE_MS 5000u /* each step of a planned replacement */
 #define VM_STANDBY_DELAY_MS 200u /* after a restart, out of its way */
+#define VM_BURIAL_DELAY_MS 20u /* likewise */
 
 enum vm_phase {
 	VM_PHASE_STARTING,
@@ -82,6 +83,9 @@ struct vm_device {
 	struct restart_history history;
 	struct event *timer; /* end of the back-off; time for a new standby */
 	uint64_t down_since_ns; /* 0: the guest is being served */
+	struct corpse corpse; /* of the process before, and its fence: removed by burial */
+	struct fence dead_fence;
+	struct event *burial;
 	bool is_refused; /* what d->process left behind: whoever comes next would refuse it, too */
 
 	enum vm_next_state next_state;
@@ -220,6 +224,9 @@ int must_check vm_device_open(struct vm_device *d);
 
 /** vm_device_close() - after its processes have ended; free everything */
 void vm_device_close(struct vm_device *d);
+
+/** vm_device_bury() - remove what is left of the process before d->process */
+void vm_device_bury(struct vm_device *d);
 
 /** vm_device_died() - d->process has ended while the VM runs */
 void vm_device_died(struct vm_device *d);

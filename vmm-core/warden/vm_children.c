@@ -72,7 +72,8 @@ static void on_child_dead(evutil_socket_t fd, short what, void *ctx)
 
 		if (d->process.pidfd == fd) {
 			vm_core_look(vm); /* why it had to end, perhaps */
-			if (vm->phase != VM_PHASE_ENDING && child_reap(&d->process))
+			vm_device_bury(d);
+			if (vm->phase != VM_PHASE_ENDING && child_end(&d->process, &d->corpse))
 				vm_process_died(d);
 			return;
 		}

@@ -216,10 +216,23 @@ static void device_go_on(struct vm_device *d, int r)
 		(unsigned long long)delay_ms);
 }
 
+void vm_device_bury(struct vm_device *d)
+{
+	corpse_bury(&d->corpse);
+	fence_close(&d->dead_fence);
+}
+
+static void on_burial(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd;
+	(void)what;
+	vm_device_bury(ctx);
+}
+
 /* Nothing of the dead process can land any more, or -errno: nobody knows. */
 static void device_fenced(struct vm_device *d, int r)
 {
-	struct fence dead;
+	static const struct timeval later = { .tv_usec = VM_BURIAL_DELAY_MS * 1000 };
 
 	if (r == -ETIMEDOUT) {
 		vm_note(d->vm, LOG_LEVEL_WARNING, d->process.name,
@@ -228,10 +241,11 @@ static void device_fenced(struct vm_device *d, int r)
 		if (r == FENCE_PENDING)
 			return;
 	}
-	dead = d->process.fence;
+	fence_close(&d->dead_fence);
+	d->dead_fence = d->process.fence;
 	d->process.fence = FENCE_INIT; /* the successor brings its own */
+	(void)event_add(d->burial, &later); /* takes the kernel a moment: the guest need not wait */
 	device_go_on(d, r);
-	fence_close(&dead); /* takes the kernel a moment, for which the guest need not wait */
 }
 
 void vm_device_died(struct vm_device *d)
@@ -265,6 +279,7 @@ void vm_device_ready(struct vm_device *d)
 {
 	struct child *p = &d->process;
 
+	child_hold_mounts(p); /* while nobody waits for that */
 	if (d->down_since_ns == 0 || d->next_state >= VM_NEXT_DRAINING)
 		return; /* the first start, or it only became active before it was drained */
 	p->last_stall_us = (clock_now_ns() - d->down_since_ns) / 1000;
@@ -345,13 +360,16 @@ void vm_device_init(struct vm *vm, struct vm_device *d, const char *name, const 
 	child_init(&d->process, name, role, slot);
 	child_init(&d->next, name, role, slot);
 	d->program_fd = d->next_channel = d->next_program_fd = -1;
+	d->corpse = CORPSE_INIT;
+	d->dead_fence = FENCE_INIT;
 }
 
 int vm_device_open(struct vm_device *d)
 {
 	d->timer = evtimer_new(d->vm->base, on_timer, d);
 	d->next_deadline = evtimer_new(d->vm->base, vm_next_on_deadline, d);
-	return d->timer == NULL || d->next_deadline == NULL ? -ENOMEM : 0;
+	d->burial = evtimer_new(d->vm->base, on_burial, d);
+	return d->timer == NULL || d->next_deadline == NULL || d->burial == NULL ? -ENOMEM : 0;
 }
 
 void vm_device_close(struct vm_device *d)
@@ -360,7 +378,10 @@ void vm_device_close(struct vm_device *d)
 		event_free(d->timer);
 	if (d->next_deadline != NULL)
 		event_free(d->next_deadline);
-	d->timer = d->next_deadline = NULL;
+	if (d->burial != NULL)
+		event_free(d->burial);
+	d->timer = d->next_deadline = d->burial = NULL;
+	vm_device_bury(d);
 	fence_close(&d->process.fence);
 	fence_close(&d->next.fence);
 	d->next_channel = fd_close(d->next_channel);
