@@ -19,6 +19,7 @@
 #include "device-procs/blk/blk_engine.h"
 #include "device-procs/blk/blk_request.h"
 #include "device-procs/common/rate_limit.h"
+#include "device-procs/common/spans.h"
 #include "ipc/clock.h"
 #include "ipc/log.h"
 #include "sandbox/filters.h"
@@ -181,7 +182,7 @@ static void on_done(void *ctx, struct blk_io *io, uint8_t status)
 static int get_id(struct blk_device *b, struct blk_io *io)
 {
 	const struct blk_request *q = &io->request;
-	bool is_ok = blk_spans_copy_out(io->spans, q->n_spans, 0, b->id, q->len) == q->len;
+	bool is_ok = spans_copy_out(io->spans, q->n_spans, 0, b->id, q->len) == q->len;
 
 	on_done(b, io, is_ok ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
 	return 0;

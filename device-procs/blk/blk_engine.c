@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#include "device-procs/common/spans.h"
 #include "ipc/log.h"
 #include "ipc/message.h"
 
@@ -264,8 +265,8 @@ static int step_bounced(struct blk_engine *e, struct blk_io *io, bool is_write,
 		e->waiting_end = &io->next;
 		return STEP_QUEUED;
 	}
-	if (is_write && blk_spans_copy_in(io->spans, q->n_spans, (uint32_t)io->done,
-					  bounce_buffer(e, io), n) != n)
+	if (is_write && spans_copy_in(io->spans, q->n_spans, (uint32_t)io->done,
+				      bounce_buffer(e, io), n) != n)
 		return finished(ret_status, VIRTIO_BLK_S_IOERR);
 	io->iov[0] = (struct iovec){ .iov_base = bounce_buffer(e, io), .iov_len = n };
 	return queue_vector(e, io, is_write, 1, q->offset + io->done);
@@ -432,8 +433,8 @@ static int data_completed(struct blk_engine *e, struct blk_io *io, int res, uint
 		return finished(ret_status, VIRTIO_BLK_S_IOERR);
 	}
 	if (io->bounce >= 0 && q->operation == BLK_READ &&
-	    blk_spans_copy_out(io->spans, q->n_spans, (uint32_t)io->done, bounce_buffer(e, io),
-			       (uint32_t)res) != (uint32_t)res)
+	    spans_copy_out(io->spans, q->n_spans, (uint32_t)io->done, bounce_buffer(e, io),
+			   (uint32_t)res) != (uint32_t)res)
 		return finished(ret_status, VIRTIO_BLK_S_IOERR);
 	io->done += (uint32_t)res;
 	return 0;

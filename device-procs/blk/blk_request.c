@@ -6,6 +6,8 @@
 #include <linux/virtio_blk.h>
 #include <string.h>
 
+#include "device-procs/common/spans.h"
+
 /* §5.2.6: the fixed front of every request. */
 struct wire_header {
 	uint32_t type;
@@ -22,53 +24,6 @@ struct wire_segment {
 };
 
 _Static_assert(sizeof(struct wire_segment) == 16, "VIRTIO 1.2 §5.2.6");
-
-static uint32_t min_u32(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
-
-uint32_t blk_spans_copy_in(const struct span *spans, uint32_t n_spans, uint32_t skip, void *dst,
-			   uint32_t n)
-{
-	uint32_t i, done = 0;
-
-	for (i = 0; i < n_spans && done < n; i++) {
-		uint32_t len = span_len(&spans[i]), part;
-
-		if (skip >= len) {
-			skip -= len;
-			continue;
-		}
-		part = min_u32(len - skip, n - done);
-		if (span_copy_in(&spans[i], skip, (uint8_t *)dst + done, part) != 0)
-			break;
-		done += part;
-		skip = 0;
-	}
-	return done;
-}
-
-uint32_t blk_spans_copy_out(const struct span *spans, uint32_t n_spans, uint32_t skip,
-			    const void *src, uint32_t n)
-{
-	uint32_t i, done = 0;
-
-	for (i = 0; i < n_spans && done < n; i++) {
-		uint32_t len = span_len(&spans[i]), part;
-
-		if (skip >= len) {
-			skip -= len;
-			continue;
-		}
-		part = min_u32(len - skip, n - done);
-		if (span_copy_out(&spans[i], skip, (const uint8_t *)src + done, part) != 0)
-			break;
-		done += part;
-		skip = 0;
-	}
-	return done;
-}
 
 uint32_t blk_spans_iovec(const struct span *spans, uint32_t n, uint32_t skip,
 			 enum span_direction direction, struct iovec *ret, uint32_t n_max,
@@ -191,7 +146,7 @@ static int check_segments(const struct virtqueue_chain *chain, const struct blk_
 		return VIRTIO_BLK_S_UNSUPP;
 	if (limits->is_read_only || len == 0 || len % sizeof(wire[0]) != 0 || len > sizeof(wire))
 		return VIRTIO_BLK_S_IOERR;
-	if (blk_spans_copy_in(chain->spans, chain->n_readable, 0, wire, len) != len)
+	if (spans_copy_in(chain->spans, chain->n_readable, 0, wire, len) != len)
 		return VIRTIO_BLK_S_IOERR;
 	ret->n_segments = 0;
 	for (i = 0; i < len / sizeof(wire[0]); i++) {
@@ -256,7 +211,7 @@ int blk_request_parse(struct virtqueue_chain *chain, const struct blk_limits *li
 	if (chain->is_bad || chain->is_cut || chain->is_poisoned)
 		return BLK_REQUEST_FAILED;
 	/* Gathered from as many buffers as the driver likes (§2.7.4.3), exactly once. */
-	if (blk_spans_copy_in(chain->spans, chain->n_readable, 0, &header, sizeof(header)) !=
+	if (spans_copy_in(chain->spans, chain->n_readable, 0, &header, sizeof(header)) !=
 	    sizeof(header))
 		return BLK_REQUEST_FAILED;
 	drop_front(chain, sizeof(header));

@@ -79,11 +79,3 @@ int must_check blk_request_parse(struct virtqueue_chain *chain, const struct blk
 uint32_t blk_spans_iovec(const struct span *spans, uint32_t n, uint32_t skip,
 			 enum span_direction direction, struct iovec *ret, uint32_t n_max,
 			 uint64_t *ret_len);
-
-/** blk_spans_copy_in() - gather @n bytes from byte @skip on; Return: bytes copied */
-uint32_t blk_spans_copy_in(const struct span *spans, uint32_t n_spans, uint32_t skip, void *dst,
-			   uint32_t n);
-
-/** blk_spans_copy_out() - scatter @n bytes from byte @skip on; Return: bytes copied */
-uint32_t blk_spans_copy_out(const struct span *spans, uint32_t n_spans, uint32_t skip,
-			    const void *src, uint32_t n);

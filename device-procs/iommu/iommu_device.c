@@ -19,6 +19,7 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 
+#include "device-procs/common/spans.h"
 #include "device-procs/iommu/iommu_map.h"
 #include "device-procs/iommu/iommu_request.h"
 #include "ipc/clock.h"
@@ -318,9 +319,9 @@ static int send_fault(struct iommu_device *d, const struct device_iommu_endpoint
 		if (r != 0)
 			return r;
 		is_sent = !chain.is_poisoned &&
-			  iommu_request_scatter(chain.spans + chain.n_readable,
-						chain.n_spans - chain.n_readable, 0, &event,
-						sizeof(event));
+			  spans_copy_out(chain.spans + chain.n_readable,
+					 chain.n_spans - chain.n_readable, 0, &event,
+					 sizeof(event)) == sizeof(event);
 		virtqueue_push(vq, chain.head, is_sent ? sizeof(event) : 0);
 		if (is_sent)
 			return 0;

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "device-procs/common/spans.h"
 #include "device-procs/iommu/iommu_map.h"
 
 /* The readable part of each type ends where its tail or its properties begin. */
@@ -38,26 +39,6 @@ static uint32_t readable_bytes(uint8_t type)
 	default:
 		return 0;
 	}
-}
-
-/* Copied once, whatever the pieces are. Return: bytes */
-static uint32_t gather(const struct virtqueue_chain *chain, union readable *ret)
-{
-	uint8_t *dst = (uint8_t *)ret;
-	uint32_t have = 0, i;
-
-	memset(ret, 0, sizeof(*ret));
-	for (i = 0; i < chain->n_readable && have < sizeof(*ret); i++) {
-		uint32_t len = span_len(&chain->spans[i]);
-		uint32_t room = (uint32_t)sizeof(*ret) - have;
-
-		if (len > room)
-			len = room;
-		if (span_copy_in(&chain->spans[i], 0, dst + have, len) != 0)
-			break;
-		have += len;
-	}
-	return have;
 }
 
 static int reject(uint8_t *ret_status, uint8_t status)
@@ -141,7 +122,8 @@ int iommu_request_parse(const struct virtqueue_chain *chain, bool has_bypass,
 	/* Not without an answer: a driver that gets none may take the request for done. */
 	if (chain->is_poisoned)
 		return reject_unread(chain->writable_len, ret, ret_status);
-	have = gather(chain, &q);
+	memset(&q, 0, sizeof(q));
+	have = spans_copy_in(chain->spans, chain->n_readable, 0, &q, sizeof(q));
 	if (have < sizeof(q.head) || readable_bytes(q.head.type) == 0 ||
 	    have < readable_bytes(q.head.type))
 		return IOMMU_REQUEST_NO_ANSWER;
@@ -162,29 +144,6 @@ int iommu_request_parse(const struct virtqueue_chain *chain, bool has_bypass,
 	}
 }
 
-bool iommu_request_scatter(const struct span *spans, uint32_t n_spans, uint32_t skip,
-			   const void *src, uint32_t n)
-{
-	const uint8_t *at = src;
-	uint32_t i;
-
-	for (i = 0; i < n_spans && n > 0; i++) {
-		uint32_t len = span_len(&spans[i]), part;
-
-		if (skip >= len) {
-			skip -= len;
-			continue;
-		}
-		part = len - skip < n ? len - skip : n;
-		if (span_copy_out(&spans[i], skip, at, part) != 0)
-			return false;
-		at += part;
-		n -= part;
-		skip = 0;
-	}
-	return n == 0;
-}
-
 uint32_t iommu_request_answer(const struct iommu_request *q, const struct span *writable,
 			      uint32_t n, uint8_t status)
 {
@@ -203,5 +162,5 @@ uint32_t iommu_request_answer(const struct iommu_request *q, const struct span *
 	if (q->op.type == VIRTIO_IOMMU_T_PROBE && status == VIRTIO_IOMMU_S_OK)
 		memcpy(bytes, &msi, sizeof(msi));
 	memcpy(bytes + q->tail, &tail, sizeof(tail));
-	return iommu_request_scatter(writable, n, 0, bytes, len) ? len : 0;
+	return spans_copy_out(writable, n, 0, bytes, len) == len ? len : 0;
 }

@@ -42,10 +42,3 @@ int must_check iommu_request_parse(const struct virtqueue_chain *chain, bool has
  */
 uint32_t iommu_request_answer(const struct iommu_request *q, const struct span *writable,
 			      uint32_t n, uint8_t status);
-
-/**
- * iommu_request_scatter() - write @n bytes from byte @skip of the writable spans on
- * Return: did all of them fit?
- */
-bool iommu_request_scatter(const struct span *spans, uint32_t n_spans, uint32_t skip,
-			   const void *src, uint32_t n);

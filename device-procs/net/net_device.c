@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "device-procs/common/spans.h"
 #include "ipc/clock.h"
 #include "ipc/log.h"
 
@@ -236,19 +237,11 @@ static void net_set_features(void *state, uint64_t features)
 /* Readable bytes of a command. Return: how many; 0: too many, or none */
 static uint32_t copy_command(const struct virtqueue_chain *chain, uint8_t *ret)
 {
-	uint32_t i, done = 0;
+	uint32_t n = chain->readable_len;
 
-	if (chain->is_poisoned || chain->is_bad || chain->is_cut ||
-	    chain->readable_len > NET_CONTROL_BYTES_MAX)
+	if (chain->is_poisoned || chain->is_bad || chain->is_cut || n > NET_CONTROL_BYTES_MAX)
 		return 0;
-	for (i = 0; i < chain->n_readable; i++) {
-		uint32_t n = span_len(&chain->spans[i]);
-
-		if (span_copy_in(&chain->spans[i], 0, ret + done, n) != 0)
-			return 0;
-		done += n;
-	}
-	return done;
+	return spans_copy_in(chain->spans, chain->n_readable, 0, ret, n) == n ? n : 0;
 }
 
 /* §5.1.6.5: one command, answered by one byte. Return: bytes written */

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "device-procs/common/spans.h"
 #include "ipc/log.h"
 
 enum place_result {
@@ -44,18 +45,8 @@ static void put_back(struct virtqueue *vq, struct placement *p)
 /* Copies as much of [data, data + len) into the chain as it takes. Return: bytes */
 static uint32_t fill(const struct virtqueue_chain *chain, const uint8_t *data, uint32_t len)
 {
-	uint32_t done = 0, i;
-
-	for (i = chain->n_readable; i < chain->n_spans && done < len; i++) {
-		uint32_t n = span_len(&chain->spans[i]);
-
-		if (n > len - done)
-			n = len - done;
-		if (span_copy_out(&chain->spans[i], 0, data + done, n) != 0)
-			break;
-		done += n;
-	}
-	return done;
+	return spans_copy_out(chain->spans + chain->n_readable, chain->n_spans - chain->n_readable,
+			      0, data, len);
 }
 
 static void keep_header(struct placement *p, const struct virtqueue_chain *chain)
@@ -72,23 +63,10 @@ static void keep_header(struct placement *p, const struct virtqueue_chain *chain
 static void set_num_buffers(const struct placement *p)
 {
 	uint16_t le = htole16((uint16_t)p->n);
-	uint32_t skip = offsetof(struct virtio_net_hdr_v1, num_buffers), done = 0, i;
 
-	for (i = 0; i < p->n_header && done < sizeof(le); i++) {
-		uint32_t len = span_len(&p->header[i]), n = sizeof(le) - done;
-
-		if (skip >= len) {
-			skip -= len;
-			continue;
-		}
-		if (n > len - skip)
-			n = len - skip;
-		/* in bounds, and copied to before */
-		if (span_copy_out(&p->header[i], skip, (const uint8_t *)&le + done, n) != 0)
-			return;
-		done += n;
-		skip = 0;
-	}
+	/* in bounds, and copied to before */
+	(void)spans_copy_out(p->header, p->n_header,
+			     offsetof(struct virtio_net_hdr_v1, num_buffers), &le, sizeof(le));
 }
 
 /* One chain more. Return: 0; PLACE_* */

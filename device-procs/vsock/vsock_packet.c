@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "device-procs/common/spans.h"
+
 /* §5.10.6, little-endian, unaligned */
 struct wire_header {
 	uint64_t src_cid, dst_cid;
@@ -17,23 +19,6 @@ struct wire_header {
 } __attribute__((packed));
 
 _Static_assert(sizeof(struct wire_header) == VSOCK_HEADER_BYTES, "VIRTIO 1.2 §5.10.6");
-
-/* @len bytes from the start of @n spans. Return: bytes copied */
-static uint32_t gather(const struct span *spans, uint32_t n, void *to, uint32_t len)
-{
-	uint32_t done = 0, i;
-
-	for (i = 0; i < n && done < len; i++) {
-		uint32_t part = span_len(&spans[i]);
-
-		if (part > len - done)
-			part = len - done;
-		if (span_copy_in(&spans[i], 0, (uint8_t *)to + done, part) != 0)
-			break;
-		done += part;
-	}
-	return done;
-}
 
 static void from_wire(const struct wire_header *w, struct vsock_packet *p)
 {
@@ -58,7 +43,7 @@ int vsock_packet_read(const struct virtqueue_chain *chain, uint64_t guest_cid,
 
 	/* With a buffer left out nobody knows where the header was. */
 	if (chain->is_bad || chain->is_cut ||
-	    gather(chain->spans, chain->n_readable, &w, sizeof(w)) != sizeof(w))
+	    spans_copy_in(chain->spans, chain->n_readable, 0, &w, sizeof(w)) != sizeof(w))
 		return VSOCK_PACKET_DROPPED;
 	from_wire(&w, ret);
 	/* §5.10.6.4.1: a source that is not the guest's own cid is a forgery. */
@@ -124,17 +109,9 @@ void vsock_packet_write(const struct virtqueue_chain *chain, const struct vsock_
 		.buf_alloc = htole32(p->buf_alloc),
 		.fwd_cnt = htole32(p->fwd_cnt),
 	};
-	uint32_t done = 0, i;
 
-	for (i = chain->n_readable; i < chain->n_spans && done < sizeof(w); i++) {
-		uint32_t part = span_len(&chain->spans[i]);
-
-		if (part > sizeof(w) - done)
-			part = (uint32_t)sizeof(w) - done;
-		if (span_copy_out(&chain->spans[i], 0, (const uint8_t *)&w + done, part) != 0)
-			return;
-		done += part;
-	}
+	(void)spans_copy_out(chain->spans + chain->n_readable, chain->n_spans - chain->n_readable,
+			     0, &w, sizeof(w)); /* there is room: vsock_packet_can_hold() */
 }
 
 static bool is_blank(char c)

@@ -9,6 +9,7 @@
 
 #include <linux/virtio_blk.h>
 
+#include "device-procs/common/spans.h"
 #include "tests/fuzz/fuzz.h"
 
 #define RAM (64u << 10)
@@ -154,9 +155,9 @@ static void check_copies(const struct virtqueue_chain *chain, const struct blk_r
 
 	if (rq->operation != BLK_WRITE)
 		return;
-	fuzz_check(blk_spans_copy_in(chain->spans, rq->n_spans, 0, copy, n) == n);
+	fuzz_check(spans_copy_in(chain->spans, rq->n_spans, 0, copy, n) == n);
 	fuzz_check(memcmp(copy, gathered + BLK_HEADER_BYTES, n) == 0);
-	fuzz_check(blk_spans_copy_out(chain->spans, rq->n_spans, 0, copy, n) == 0);
+	fuzz_check(spans_copy_out(chain->spans, rq->n_spans, 0, copy, n) == 0);
 }
 
 static void check_data(const struct virtqueue_chain *chain, const struct blk_limits *limits,

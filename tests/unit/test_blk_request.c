@@ -6,6 +6,8 @@
 #include <linux/virtio_blk.h>
 #include <string.h>
 
+#include "device-procs/common/spans.h"
+
 #define RAM (1u << 20)
 #define DATA 0x10000u
 #define SECTORS 1000u
@@ -360,13 +362,13 @@ Test(blk_request, copies_scatter_and_gather)
 
 	add(10, 3, true);
 	add(20, 3, true);
-	cr_expect_eq(blk_spans_copy_out(spans, 2, 2, "abcd", 4), 4);
-	cr_expect_eq(blk_spans_copy_out(spans, 2, 5, "xy", 2), 1, "no room for the second");
+	cr_expect_eq(spans_copy_out(spans, 2, 2, "abcd", 4), 4);
+	cr_expect_eq(spans_copy_out(spans, 2, 5, "xy", 2), 1, "no room for the second");
 	cr_assert_eq(guest_memory_read(gm, gpa(12), in, 1), 0);
 	cr_expect_eq(in[0], 'a');
 	cr_assert_eq(guest_memory_read(gm, gpa(20), in, 3), 0);
 	cr_expect_arr_eq(in, "bcx", 3);
-	cr_expect_eq(blk_spans_copy_in(spans, 2, 0, in, 3), 0, "not readable by the device");
+	cr_expect_eq(spans_copy_in(spans, 2, 0, in, 3), 0, "not readable by the device");
 }
 
 Test(blk_request, poisoned_chain_fails_unread)

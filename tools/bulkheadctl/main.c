@@ -272,6 +272,59 @@ static bool add_text(struct ctl_options *o, const char *word)
 	return n >= 0 && (size_t)n < room;
 }
 
+static bool is_for(const struct ctl_command *command,
+		   int (*run)(const struct ctl_command *, struct channel *,
+			      const struct ctl_options *))
+{
+	return command != NULL && command->run == run;
+}
+
+/* An option without a value; Return: is it one? Some belong to one command, and come behind it. */
+static bool parse_flag(const char *arg, const struct ctl_command *command, struct ctl_options *o)
+{
+	if (strcmp(arg, "--json") == 0)
+		o->json = true;
+	else if (strcmp(arg, "--stopped") == 0 && is_for(command, run_restart))
+		o->is_stopped = true;
+	else if (strcmp(arg, "-f") == 0 && is_for(command, run_log))
+		o->follow = true;
+	else
+		return false;
+	return true;
+}
+
+/* The command, its device, or what about it; Return: 0; EXIT_USAGE. */
+static int parse_word(const char *arg, const struct ctl_command **command, struct ctl_options *o)
+{
+	if (*command == NULL) {
+		*command = find_command(arg);
+		return *command != NULL ? 0 : usage(arg, "unknown command, see --help");
+	}
+	if ((*command)->device != NO_DEVICE && o->device[0] == '\0') {
+		o->device = arg;
+		return 0;
+	}
+	if ((*command)->device != MUST_SAY_MORE)
+		return usage(arg, "unexpected argument");
+	return add_text(o, arg) ? 0 : usage(arg, "too long");
+}
+
+/* What involves more than one word; Return: 0; EXIT_USAGE. */
+static int check(const struct ctl_options *o, const struct ctl_command *command)
+{
+	if (command == NULL)
+		return usage("COMMAND", "missing, see --help");
+	if (command->device >= MUST_NAME_DEVICE && o->device[0] == '\0')
+		return usage(command->name, "which device?");
+	if (command->device == MUST_SAY_MORE && o->text[0] == '\0')
+		return usage(command->name, "what is to change? See --help");
+	if (o->target.name != NULL && o->target.run_dir != NULL)
+		return usage("--run-dir", "not together with --name");
+	if (o->target.name != NULL && strchr(o->target.name, '/') != NULL)
+		return usage("--name", "must not contain a slash, see --run-dir");
+	return 0;
+}
+
 /* Return: 0; EXIT_USAGE; -1: help or version was printed. */
 static int parse(char *argv[], struct ctl_options *o, const struct ctl_command **ret_command)
 {
@@ -283,7 +336,7 @@ static int parse(char *argv[], struct ctl_options *o, const struct ctl_command *
 
 		if (r < 0)
 			r = parse_value("--run-dir", argv, &at, &o->target.run_dir);
-		if (r < 0 && command != NULL && command->run == run_restart)
+		if (r < 0 && is_for(command, run_restart))
 			r = parse_value("--binary", argv, &at, &o->program);
 		if (r > 0)
 			return r;
@@ -293,44 +346,19 @@ static int parse(char *argv[], struct ctl_options *o, const struct ctl_command *
 			(void)fputs(help, stdout);
 			return -1;
 		}
-		if (strcmp(arg, "--version") == 0) {
+		if (strcmp(arg, "--version") == 0 || strcmp(arg, "-V") == 0) {
 			(void)printf("bulkheadctl %s\n", BULKHEAD_VERSION);
 			return -1;
 		}
-		if (strcmp(arg, "--json") == 0) {
-			o->json = true;
-		} else if (strcmp(arg, "--stopped") == 0 && command != NULL &&
-			   command->run == run_restart) {
-			o->is_stopped = true;
-		} else if (strcmp(arg, "-f") == 0 && command != NULL && command->run == run_log) {
-			o->follow = true;
-		} else if (arg[0] == '-') {
-			return usage(arg, "unknown option, see --help");
-		} else if (command == NULL) {
-			command = find_command(arg);
-			if (command == NULL)
-				return usage(arg, "unknown command, see --help");
-		} else if (command->device != NO_DEVICE && o->device[0] == '\0') {
-			o->device = arg;
-		} else if (command->device == MUST_SAY_MORE) {
-			if (!add_text(o, arg))
-				return usage(arg, "too long");
-		} else {
-			return usage(arg, "unexpected argument");
-		}
+		if (parse_flag(arg, command, o))
+			continue;
+		r = arg[0] == '-' ? usage(arg, "unknown option, see --help") :
+				    parse_word(arg, &command, o);
+		if (r != 0)
+			return r;
 	}
-	if (command == NULL)
-		return usage("COMMAND", "missing, see --help");
-	if (command->device >= MUST_NAME_DEVICE && o->device[0] == '\0')
-		return usage(command->name, "which device?");
-	if (command->device == MUST_SAY_MORE && o->text[0] == '\0')
-		return usage(command->name, "what is to change? See --help");
-	if (o->target.name != NULL && o->target.run_dir != NULL)
-		return usage("--run-dir", "not together with --name");
-	if (o->target.name != NULL && strchr(o->target.name, '/') != NULL)
-		return usage("--name", "must not contain a slash, see --run-dir");
 	*ret_command = command;
-	return 0;
+	return check(o, command);
 }
 
 int main(int argc, char *argv[])
