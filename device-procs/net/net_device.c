@@ -7,6 +7,7 @@
 #include "device-procs/net/net_device.h"
 
 #include <endian.h>
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -46,7 +47,9 @@ static uint64_t offered_features(const struct net_device *net)
 
 static uint16_t status_bits(const struct net_device *net)
 {
-	return htole16((uint16_t)((net->link_down ? 0 : VIRTIO_NET_S_LINK_UP) |
+	bool is_up = !net->link_down && !net->is_lost;
+
+	return htole16((uint16_t)((is_up ? VIRTIO_NET_S_LINK_UP : 0) |
 				  (net->state.announce ? VIRTIO_NET_S_ANNOUNCE : 0)));
 }
 
@@ -172,6 +175,23 @@ static int net_start(void *state, struct device *dev, struct event_base *base)
 	return r;
 }
 
+static void config_changed(struct net_device *net)
+{
+	struct device_offer offer = { .config_len = 0 };
+
+	fill_config(net, &offer);
+	device_config_changed(net->dev, 0, offer.config, offer.config_len);
+}
+
+void net_lost(struct net_device *net)
+{
+	if (net->is_lost)
+		return;
+	net->is_lost = true;
+	log_error("%s: the tap is gone; the link is down", net_backend_name);
+	config_changed(net);
+}
+
 /* After a change of n_pairs or of the offloads. */
 static void apply_state(struct net_device *net, uint32_t changed)
 {
@@ -182,18 +202,12 @@ static void apply_state(struct net_device *net, uint32_t changed)
 		r = net_backend_set_offloads(net->backend, net->state.guest_offloads);
 	if (r == 0 && (changed & NET_CHANGED_PAIRS))
 		r = net_backend_set_pairs(net->backend, net->state.n_pairs);
-	if (r < 0)
+	if (r == -EBADFD)
+		net_lost(net);
+	else if (r < 0)
 		device_fail(net->dev, "%s: %s", net_backend_name, strerror(-r));
 	for (i = 0; i < net->n_pairs; i++)
 		net_receive_settle(&net->pairs[i]);
-}
-
-static void config_changed(struct net_device *net)
-{
-	struct device_offer offer = { .config_len = 0 };
-
-	fill_config(net, &offer);
-	device_config_changed(net->dev, 0, offer.config, offer.config_len);
 }
 
 /* §5.1.4: the driver that comes next reads the MAC address before it accepts anything. */

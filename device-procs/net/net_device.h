@@ -39,6 +39,7 @@ struct net_device {
 	struct net_limits limits; /* of the driver's frames */
 	struct net_state state;
 	bool link_down;
+	bool is_lost; /* see net_lost() */
 	uint32_t n_pairs;
 	struct net_pair pairs[NET_PAIRS_MAX];
 	struct span spans[NET_SPANS_MAX]; /* of the chain that is being looked at */
@@ -60,6 +61,13 @@ static inline uint32_t net_queue_transmit(uint32_t pair)
 
 /** net_transmit() - send what the driver of @pair has made available; 0, -errno (fatal) */
 int must_check net_transmit(struct net_pair *pair);
+
+/**
+ * net_lost() - the network behind the NIC is gone for good (EBADFD: its tap was deleted)
+ *
+ * The driver sees a link that is down. The device lives on: its guest has others.
+ */
+void net_lost(struct net_device *net);
 
 /** net_receive() - give frames of the backend to the driver; Return: was there any? */
 bool net_receive(struct net_pair *pair);

@@ -134,6 +134,10 @@ static bool fetch(struct net_pair *pair)
 	r = net_backend_receive(net->backend, pair->index, &iov, 1);
 	if (r == -EAGAIN)
 		return false;
+	if (r == -EBADFD) {
+		net_lost(net);
+		return false;
+	}
 	if (r < 0) {
 		log_limited(LOG_LEVEL_WARNING, "queue %u: receive: %s",
 			    net_queue_receive(pair->index), strerror((int)-r));
@@ -195,7 +199,8 @@ static bool can_receive(const struct net_pair *pair)
 	struct net_device *net = pair->net;
 	uint32_t queue = net_queue_receive(pair->index);
 
-	return pair->index < net->state.n_pairs && device_queue_is_open(net->dev, queue) &&
+	return !net->is_lost && pair->index < net->state.n_pairs &&
+	       device_queue_is_open(net->dev, queue) &&
 	       !virtqueue_fault(device_virtqueue(net->dev, queue));
 }
 

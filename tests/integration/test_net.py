@@ -164,6 +164,25 @@ def test_link():
             expect(done.returncode == 1 and done.stderr.count("\n") == 1, f"{args}: {done}")
 
 
+def test_deleted_tap():
+    """Its NIC has no link any more, and its process sleeps."""
+    own_network()
+    with VM("--net", f"tap=tap0,mac={MAC}", cmdline="probe=net-echo wait=600000") as vm:
+        vm.wait_for("probe: echo")
+        peer.tap_wait("tap0")
+        Echo("tap0").wait("an echo")
+        subprocess.run(["ip", "link", "del", "tap0"], check=True)
+        wait_until(lambda: "the tap is gone" in vm.ctl("log", "net0"), "a line in the log")
+        for text in ("it sleeps", "its successor sleeps"):
+            pid = vm.row("net0")["pid"]
+            for _ in range(20):
+                wait_until(lambda: status(pid)["State"].startswith("S"), text)
+                time.sleep(0.01)
+            os.kill(pid, 9)
+            wait_until(lambda: vm.row("net0")["pid"] not in (pid, 0), "a successor")
+            wait_until(lambda: vm.row("net0")["state"] == "active", "it serves")
+
+
 def test_limits_change_at_run_time():
     own_network()
     with scratch() as folder, echo_vm("--disk", f"path={make_disk(folder)}") as vm:
