@@ -114,6 +114,27 @@ def test_without_standby():
         expect_clean(vm)
 
 
+def held_by(pid, what):
+    """Is @what open in process @pid?"""
+    folder = f"/proc/{pid}/fd"
+    for fd in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(f"{folder}/{fd}") == what:
+                return True
+    return False
+
+
+def test_nobody_waits_for_the_mounts_of_the_dead():
+    """The kernel would let the last process of a namespace wait for a grace period."""
+    with driven("max=1000,backoff=0ms") as vm:
+        pid = serving(vm)["pid"]
+        for _ in range(2):
+            mounts = os.readlink(f"/proc/{pid}/ns/mnt")
+            wait_until(lambda m=mounts: held_by(vm.process.pid, m), "they are held")
+            pid = kill(vm)["pid"]
+            wait_until(lambda m=mounts: not held_by(vm.process.pid, m), "they are given up")
+
+
 def test_standby_is_replaced_when_it_dies():
     with verifying() as vm:
         row = wait_until(lambda: next((r for r in vm.ps() if r["state"] == "standby"), None),

@@ -60,6 +60,36 @@ Test(child, wait_kills_and_collects)
 	cr_assert_eq(child_wait(&child, 0), 0, "nothing runs any more");
 }
 
+Test(child, an_end_is_known_before_it_is_collected)
+{
+	struct corpse corpse = CORPSE_INIT;
+	struct child child;
+	siginfo_t info = { 0 };
+	pid_t pid;
+
+	start(&child);
+	pid = child.pid;
+	child_hold_mounts(&child);
+	cr_assert_geq(child.mounts_fd, 0);
+	cr_assert_not(child_end(&child, &corpse), "it still runs");
+	cr_assert_eq(corpse.pidfd, -1);
+	child_kill(&child);
+	while (!child_end(&child, &corpse))
+		continue;
+	cr_assert_str_eq(child.last_exit, "SIGKILL");
+	cr_assert_eq(child.pid, 0);
+	cr_assert_eq(child.pidfd, -1);
+	cr_assert_eq(child.mounts_fd, -1);
+	cr_assert_geq(corpse.mounts_fd, 0);
+	cr_assert_eq(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+	cr_assert_eq(info.si_pid, pid, "it was collected already");
+	corpse_bury(&corpse);
+	cr_assert_eq(corpse.pidfd, -1);
+	cr_assert_eq(corpse.mounts_fd, -1);
+	cr_assert_eq(waitpid(pid, NULL, WNOHANG), -1, "it was not collected");
+	corpse_bury(&corpse);
+}
+
 Test(child, the_reason_of_a_condemned_one_is_kept)
 {
 	struct child child;
