@@ -53,19 +53,18 @@ uint32_t blk_spans_iovec(const struct span *spans, uint32_t n, uint32_t skip,
 /* The status is the last writable byte of the chain, whatever else is wrong with it. */
 static int take_status(struct virtqueue_chain *chain, struct blk_request *ret)
 {
-	struct span *last;
+	struct span *last = chain->last;
 	uint32_t len;
 
-	if (!chain->has_last)
+	if (!last)
 		return BLK_REQUEST_NO_STATUS;
-	len = span_len(&chain->last);
-	if (span_cut(&chain->last, len - 1, 1, &ret->status) != 0)
+	len = span_len(last);
+	if (span_cut(last, len - 1, 1, &ret->status) != 0)
 		return BLK_REQUEST_NO_STATUS;
 	if (chain->is_bad || chain->is_cut)
 		return 0; /* nothing but the status will be used */
 	/* A chain that is whole ends in this very span: data in front of the status stays. */
-	last = &chain->spans[chain->n_spans - 1];
-	if (len == 1 || span_cut(&chain->last, 0, len - 1, last) != 0)
+	if (len == 1 || span_cut(last, 0, len - 1, last) != 0)
 		chain->n_spans--;
 	return 0;
 }

@@ -68,8 +68,8 @@ struct virtqueue_chain {
 	bool is_poisoned; /* ... VIRTQUEUE_DEATHS_MAX times: answer it with an error, do nothing */
 	bool is_bad; /* a buffer may not be reached or is not guest RAM; it is left out of spans */
 	bool is_cut; /* more buffers than n_spans_max; the rest was checked and dropped */
-	bool has_last; /* `last` is the chain's last writable buffer, even if it was cut off */
-	struct span last;
+	struct span *last; /* the last writable buffer, even if it was cut off; NULL: none */
+	struct span rest; /* where what was cut off goes */
 	uint32_t n_spans;
 	uint32_t n_readable; /* the first so many spans */
 	uint32_t readable_len, writable_len; /* bytes, of all buffers: together below 2^32 */

@@ -26,17 +26,20 @@ static struct virtqueue_descriptor fetch(const struct virtqueue *vq, uint32_t i)
 	};
 }
 
-void virtqueue_chain_add(struct virtqueue_chain *chain, const struct span *span, bool write)
+struct span *virtqueue_chain_next(struct virtqueue_chain *chain)
 {
-	if (write) {
-		chain->last = *span;
-		chain->has_last = true;
-	}
-	if (chain->n_spans == chain->n_spans_max) {
+	return chain->n_spans < chain->n_spans_max ? &chain->spans[chain->n_spans] : &chain->rest;
+}
+
+void virtqueue_chain_add(struct virtqueue_chain *chain, struct span *span, bool write)
+{
+	if (write)
+		chain->last = span;
+	if (span == &chain->rest) {
 		chain->is_cut = true;
 		return;
 	}
-	chain->spans[chain->n_spans++] = *span;
+	chain->n_spans++;
 	chain->n_readable += !write;
 }
 
@@ -44,13 +47,13 @@ static bool add_spans(struct virtqueue *vq, struct virtqueue_chain *chain,
 		      const struct virtqueue_descriptor *d, bool write)
 {
 	enum span_direction direction = write ? SPAN_DEVICE_WRITES : SPAN_DEVICE_READS;
-	struct span span;
+	struct span *span = virtqueue_chain_next(chain);
 
 	if (vq->iommu)
 		return virtqueue_iommu_add(vq, chain, d->addr, d->len, direction);
-	if (guest_memory_span(vq->gm, gpa(d->addr), d->len, direction, &span) != 0)
+	if (guest_memory_span(vq->gm, gpa(d->addr), d->len, direction, span) != 0)
 		return false;
-	virtqueue_chain_add(chain, &span, write);
+	virtqueue_chain_add(chain, span, write);
 	return true;
 }
 
@@ -74,7 +77,8 @@ static const char *add_buffer(struct virtqueue *vq, struct virtqueue_chain *chai
 		return NULL;
 	if (!add_spans(vq, chain, d, write)) {
 		chain->is_bad = true;
-		chain->has_last = chain->has_last && !write;
+		if (write)
+			chain->last = NULL;
 	}
 	return NULL;
 }
@@ -122,7 +126,8 @@ static const char *walk(struct virtqueue *vq, uint16_t head, struct virtqueue_ch
 	uint32_t i = head, n_links;
 
 	chain->head = head;
-	chain->is_bad = chain->is_cut = chain->has_last = false;
+	chain->is_bad = chain->is_cut = false;
+	chain->last = NULL;
 	chain->n_spans = chain->n_readable = 0;
 	chain->readable_len = chain->writable_len = 0;
 	for (n_links = 0; n_links < vq->size; n_links++) {

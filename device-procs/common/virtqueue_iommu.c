@@ -143,20 +143,21 @@ bool virtqueue_iommu_add(struct virtqueue *vq, struct virtqueue_chain *chain, ui
 	uint32_t n_spans = chain->n_spans, n_readable = chain->n_readable;
 
 	while (len > 0) {
+		struct span *span = virtqueue_chain_next(chain);
 		struct iommu_piece piece;
-		struct span span;
 
-		if (iommu_client_span(i->client, at, len, direction, &piece, &span) != 0) {
+		if (iommu_client_span(i->client, at, len, direction, &piece, span) != 0) {
 			chain->n_spans = n_spans;
 			chain->n_readable = n_readable;
 			return false;
 		}
 		if (!hold(i, chain->head, piece.node)) {
 			chain->is_cut = true;
-			chain->has_last = chain->has_last && direction == SPAN_DEVICE_READS;
+			if (direction == SPAN_DEVICE_WRITES)
+				chain->last = NULL;
 			return true;
 		}
-		virtqueue_chain_add(chain, &span, direction == SPAN_DEVICE_WRITES);
+		virtqueue_chain_add(chain, span, direction == SPAN_DEVICE_WRITES);
 		at += piece.len;
 		len -= piece.len;
 	}

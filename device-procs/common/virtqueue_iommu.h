@@ -64,5 +64,14 @@ bool virtqueue_iommu_add(struct virtqueue *vq, struct virtqueue_chain *chain, ui
 /** virtqueue_iommu_release() - what was held for @head; idempotent */
 void virtqueue_iommu_release(struct virtqueue *vq, uint16_t head);
 
-/** virtqueue_chain_add() - virtqueue_chain.c: append a span to the chain */
-void virtqueue_chain_add(struct virtqueue_chain *chain, const struct span *span, bool write);
+/**
+ * virtqueue_chain_next() - virtqueue_chain.c: where the next span of the chain is to be made
+ *
+ * It is made in its place and not copied there: a copy in one piece of what was just stored in
+ * several has to wait until those stores, and with them all before, have reached the cache, and
+ * the status of the request before may still be on its way to another CPU.
+ */
+struct span *virtqueue_chain_next(struct virtqueue_chain *chain);
+
+/** virtqueue_chain_add() - virtqueue_chain.c: the span there belongs to the chain now */
+void virtqueue_chain_add(struct virtqueue_chain *chain, struct span *span, bool write);

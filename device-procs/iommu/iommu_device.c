@@ -189,8 +189,11 @@ static void handle(struct iommu_device *d, const struct virtqueue_chain *chain)
 {
 	struct iommu_request q;
 	uint8_t status;
-	int r = iommu_request_parse(chain, d->has_bypass, &q, &status);
+	int r;
 
+	if (chain->n_spans > chain->n_readable)
+		span_write_soon(&chain->spans[chain->n_readable]);
+	r = iommu_request_parse(chain, d->has_bypass, &q, &status);
 	if (r == IOMMU_REQUEST_NO_ANSWER) {
 		device_count(d->dev, DEVICE_COUNTER_BAD_REQUESTS, 1);
 		virtqueue_push(device_virtqueue(d->dev, REQUESTS), chain->head, 0);

@@ -100,10 +100,10 @@ static void check_chain(void)
 	fuzz_check(readable <= chain.readable_len && writable <= chain.writable_len);
 	if (!chain.is_bad && !chain.is_cut) {
 		fuzz_check(readable == chain.readable_len && writable == chain.writable_len);
-		fuzz_check(chain.has_last == (writable > 0));
+		fuzz_check((chain.last != NULL) == (writable > 0));
 	}
-	if (chain.has_last)
-		check_span(&chain.last, true);
+	if (chain.last)
+		check_span(chain.last, true);
 }
 
 static uint16_t load16(uint64_t at)

@@ -106,14 +106,19 @@ const struct iommu_fault *iommu_wait_fault(uint64_t timeout_ms)
 	return &mmu.faults[elem.id];
 }
 
-bool iommu_map_arena(const struct vdev *dev)
+bool iommu_map_arena_in(const struct vdev *dev, uint32_t domain)
 {
 	uint64_t end = (memory_arena_end() + 4095) & ~4095ull;
 
 	mmu.dev = discover_nth(VIRTIO_ID_IOMMU, 0);
 	return mmu.dev && !iommu_start(IOMMU_FEATURES, 0) &&
-	       iommu_attach(1, dev->function, 0) == IOMMU_OK &&
-	       iommu_map(1, 0, end - 1, 0, MAP_RW) == IOMMU_OK;
+	       iommu_attach(domain, dev->function, 0) == IOMMU_OK &&
+	       iommu_map(domain, 0, end - 1, 0, MAP_RW) == IOMMU_OK;
+}
+
+bool iommu_map_arena(const struct vdev *dev)
+{
+	return iommu_map_arena_in(dev, 1);
 }
 
 void iommu_run(void)

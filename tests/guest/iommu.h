@@ -110,8 +110,9 @@ void iommu_add_event(uint16_t i, uint32_t len);
 /* The next fault, or NULL after @timeout_ms */
 const struct iommu_fault *iommu_wait_fault(uint64_t timeout_ms);
 
-/* @dev in a domain in which all that memory_alloc() gives out is mapped to itself */
+/* Start, with @dev in a domain in which all that memory_alloc() gives out is mapped to itself */
 bool iommu_map_arena(const struct vdev *dev);
+bool iommu_map_arena_in(const struct vdev *dev, uint32_t domain);
 
 void iommu_requests_cases(void);
 void iommu_access_cases(void);

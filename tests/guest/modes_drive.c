@@ -13,12 +13,14 @@
  *	w	disk 0: 4000 writes to its config space
  *	c	disk 0: print what it offers and all of its config space
  *	o	disk 1: read a sector
+ *	m	start the IOMMU, disk 0 in domain 1 with its memory mapped
+ *	A..K	the same in domain 0x100 and up, where evil-iommu misbehaves
  *	q	power off
  *
  * Each ends with a line "drive: LETTER RESULT"; 0 is good, a negative number says how far it got.
  * Every other character is answered at once by itself in brackets.
  */
-#include "blk.h"
+#include "iommu.h"
 #include "modes.h"
 
 #define SECTOR 512
@@ -29,6 +31,9 @@
 
 #define NOT_STARTED (-10)
 #define NOT_RESET (-11)
+#define NOT_MAPPED (-12)
+
+#define EVIL_DOMAIN 0x100u /* tests/hostile-device/evil_iommu.c */
 
 struct drive {
 	struct vdev *dev;
@@ -121,7 +126,13 @@ static int drive_do(struct drive *d)
 		return drive_loop(d);
 	case 'w':
 		return drive_write_config(d);
+	case 'm':
+		return iommu_map_arena(d->dev) ? 0 : NOT_MAPPED;
 	default:
+		if (d->command >= 'A' && d->command <= 'K')
+			return iommu_map_arena_in(d->dev, EVIL_DOMAIN + (uint32_t)(d->command - 'A')) ?
+				       0 :
+				       NOT_MAPPED;
 		return 0;
 	}
 }
@@ -168,7 +179,7 @@ static bool drive_command(char c, unsigned cpu, bool *is_busy)
 		(void)drive_begin(&drives[1], 0, c);
 	} else if (c == 'c') {
 		drive_print_config(&drives[0]);
-	} else if (string_contains("skirlw", (const char[]){ c, '\0' })) {
+	} else if (string_contains("skirlwmABCDEFGHIJK", (const char[]){ c, '\0' })) {
 		if (*is_busy)
 			print("drive: busy\n");
 		else

@@ -176,6 +176,14 @@ HARMLESS = [
     harmless("mapped:ram-exec"),
 ]
 
+# What evil-iommu writes into the table of mappings, in the order of its acts; a letter for each is
+# the command that has it done. None: some reads may find what an honest table would say.
+IOMMU = [Case(mode, result, chr(ord("A") + i), False, ()) for i, (mode, result) in enumerate([
+    ("loop", "fails"), ("beyond", "fails"), ("outside-ram", "fails"), ("wrap", "fails"),
+    ("inverted", "fails"), ("overlap", None), ("not-permitted", "fails"),
+    ("backwards", "fails"), ("ones", "fails"), ("zero", "fails"), ("torn", None),
+])]
+
 # A process that is to continue where an honest one ended, or is made ready beside it.
 START_AGAIN = [
     ("hello:exit1", CLOSED), ("hello:silence", NOT_READY), ("hello:truncated", MALFORMED),

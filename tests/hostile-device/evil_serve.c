@@ -125,8 +125,8 @@ static void serve_request(struct evil *e, struct virtqueue_chain *chain)
 		(void)!span_copy_out(&chain->spans[i], 0, zeroes,
 				     len < sizeof(zeroes) ? len : sizeof(zeroes));
 	}
-	if (chain->has_last)
-		(void)!span_copy_out(&chain->last, span_len(&chain->last) - 1, &ok, 1);
+	if (chain->last)
+		(void)!span_copy_out(chain->last, span_len(chain->last) - 1, &ok, 1);
 	virtqueue_push(&e->vq, chain->head, chain->writable_len);
 	if (virtqueue_flush(&e->vq))
 		signal_driver(e);

@@ -98,7 +98,8 @@ class Everything:
             end.connect(f"{self.folder}/console")
             end.settimeout(120)
             end.sendall(b"to the guest\n")
-            got = self.shell.do("stty -F /dev/hvc0 raw -echo; head -n 1 </dev/hvc0;"
+            # opened once: what has come in is lost when a terminal is closed
+            got = self.shell.do("{ stty raw -echo; head -n 1; } </dev/hvc0;"
                                 "echo to the host >/dev/hvc0")
             expect("to the guest" in got, got)
             said = b""

@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "vmm-core/transport/pci_root.h"
@@ -24,6 +26,7 @@ struct fake_host {
 	uint32_t n_notify, n_irqs;
 	struct pci_route routes[FAKE_HOST_MAX];
 	uint32_t n_routes, n_set_routes;
+	bool refuses_routes;
 };
 
 static int fake_set_notify(void *ctx, int fd, uint64_t address, bool on)
@@ -66,6 +69,8 @@ static int fake_set_routes(void *ctx, const struct pci_route *routes, uint32_t n
 	struct fake_host *host = ctx;
 
 	fake_check(n <= FAKE_HOST_MAX);
+	if (host->refuses_routes)
+		return -EINVAL;
 	memcpy(host->routes, routes, n * sizeof(*routes));
 	host->n_routes = n;
 	host->n_set_routes++;

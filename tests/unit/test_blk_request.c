@@ -49,10 +49,8 @@ static void add(uint64_t at, uint32_t len, bool write)
 	chain.n_spans++;
 	chain.n_readable += !write;
 	*(write ? &chain.writable_len : &chain.readable_len) += len;
-	if (write) {
-		chain.last = *s;
-		chain.has_last = true;
-	}
+	if (write)
+		chain.last = s;
 }
 
 static void put(uint64_t at, const void *src, size_t n)

@@ -319,7 +319,7 @@ Test(iommu_client, a_descriptor_becomes_as_many_spans_as_there_are_mappings)
 	cr_expect_eq(span_len(&spans[0]), 0x800);
 	cr_expect_eq(span_len(&spans[1]), 0x1000);
 	cr_expect_eq(chain.readable_len, 0x1800);
-	cr_expect(chain.has_last && !chain.is_bad);
+	cr_expect(chain.last && !chain.is_bad);
 	cr_expect_eq(pages[0]->n_held, 6, "three rings, three buffers");
 	virtqueue_push(&vq, 0, 16);
 	(void)!virtqueue_flush(&vq);
@@ -336,7 +336,7 @@ Test(iommu_client, a_buffer_that_may_not_be_reached_spoils_its_chain_alone)
 	make_available(0);
 	make_available(2);
 	cr_assert_eq(virtqueue_pop(&vq, &chain), 0);
-	cr_expect(chain.is_bad && !chain.has_last);
+	cr_expect(chain.is_bad && !chain.last);
 	cr_expect_eq(chain.n_spans, 0);
 	expect_fault(0x11000, IOMMU_READ, VIRTIO_IOMMU_FAULT_R_MAPPING);
 	expect_fault(0x10000, IOMMU_WRITE, VIRTIO_IOMMU_FAULT_R_MAPPING);
@@ -362,7 +362,7 @@ Test(iommu_client, indirect_tables_are_translated_too)
 	cr_assert_eq(virtqueue_pop(&vq, &chain), 0, "%s", virtqueue_fault(&vq));
 	cr_expect_eq(chain.n_spans, 2);
 	cr_assert_eq(virtqueue_pop(&vq, &chain), 0);
-	cr_expect(chain.is_bad && chain.n_spans == 0 && !chain.has_last);
+	cr_expect(chain.is_bad && chain.n_spans == 0 && !chain.last);
 	virtqueue_push(&vq, 0, 0);
 	virtqueue_push(&vq, 1, 0);
 	(void)!virtqueue_flush(&vq);

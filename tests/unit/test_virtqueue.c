@@ -140,8 +140,8 @@ Test(virtqueue, one_chain_there_and_back)
 	cr_expect_eq(chain.n_readable, 2);
 	cr_expect_eq(chain.readable_len, 216);
 	cr_expect_eq(chain.writable_len, 301);
-	cr_expect(chain.has_last);
-	cr_expect_eq(span_len(&chain.last), 1);
+	cr_expect(chain.last);
+	cr_expect_eq(span_len(chain.last), 1);
 	cr_expect_not(chain.is_bad || chain.is_cut);
 	cr_expect_eq(vq.n_in_flight, 1);
 	cr_expect_eq(page.journal[3] >> 62, JOURNAL_FETCHED);
@@ -316,14 +316,14 @@ Test(virtqueue, buffers_outside_ram_spoil_the_chain_only)
 		make_available(0);
 		cr_expect_eq(virtqueue_pop(&vq, &chain), 0);
 		cr_expect(chain.is_bad);
-		cr_expect(chain.has_last, "the status can still be written");
-		cr_expect_eq(span_len(&chain.last), 1);
+		cr_expect(chain.last, "the status can still be written");
+		cr_expect_eq(span_len(chain.last), 1);
 		desc(3, BUFFER, 16, NEXT, 4);
 		desc(4, bad[i].at, bad[i].len, WRITE, 0);
 		make_available(3);
 		cr_expect_eq(virtqueue_pop(&vq, &chain), 0);
 		cr_expect(chain.is_bad);
-		cr_expect_not(chain.has_last);
+		cr_expect_not(chain.last);
 	}
 }
 
@@ -337,7 +337,7 @@ Test(virtqueue, more_buffers_than_the_caller_has_room_for)
 	cr_assert_eq(virtqueue_pop(&vq, &chain), 0);
 	cr_expect(chain.is_cut);
 	cr_expect_eq(chain.n_spans, 1);
-	cr_expect_eq(span_len(&chain.last), 7);
+	cr_expect_eq(span_len(chain.last), 7);
 	cr_expect_eq(chain.writable_len, 23);
 }
 

@@ -7,10 +7,13 @@
 
 #include <criterion/criterion.h>
 #include <endian.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -275,6 +278,150 @@ Test(vsock_process, clients_that_come_and_go_hold_up_nobody)
 	request(GUEST_PORT);
 	(void)fake_wait_used(&core, TX, NULL);
 	expect_it_serves();
+}
+
+/* A listener of a host program that anybody may connect to, at PATH_3 */
+static int open_server(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s/v_3", folder);
+	cr_assert_eq(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	cr_assert_eq(chmod(a.sun_path, 0777), 0);
+	cr_assert_eq(listen(fd, 8), 0);
+	return fd;
+}
+
+static unsigned status_number(const char *key)
+{
+	char path[64], line[256];
+	unsigned n = 0;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", core.pid);
+	f = fopen(path, "re");
+	cr_assert_not_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (strncmp(line, key, strlen(key)) == 0)
+			n = (unsigned)strtoul(line + strlen(key), NULL, 10);
+	(void)fclose(f);
+	return n;
+}
+
+/*
+ * May the process have more descriptors than it has? Whoever has its uid may say so; root without
+ * CAP_SYS_RESOURCE may not.
+ */
+static void allow_descriptors(bool are_allowed)
+{
+	gid_t gid = status_number("Gid:");
+	uid_t uid = status_number("Uid:");
+	struct rlimit l;
+	int status;
+	pid_t pid = fork();
+
+	cr_assert_geq(pid, 0);
+	if (pid == 0) {
+		if (setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0 ||
+		    prlimit(core.pid, RLIMIT_NOFILE, NULL, &l) < 0)
+			_exit(1);
+		l.rlim_cur = are_allowed ? l.rlim_max : 0;
+		_exit(prlimit(core.pid, RLIMIT_NOFILE, &l, NULL) < 0);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0, "the limit cannot be set");
+}
+
+/* Turns of the process's loop in a third of a second */
+static uint64_t count_turns(void)
+{
+	uint64_t *heartbeat = &core.page->header.heartbeat;
+	uint64_t before = __atomic_load_n(heartbeat, __ATOMIC_ACQUIRE);
+
+	(void)usleep(333333);
+	return __atomic_load_n(heartbeat, __ATOMIC_ACQUIRE) - before;
+}
+
+static void expect_answer(uint32_t guest_port, uint16_t op)
+{
+	struct header h;
+
+	request(guest_port);
+	do
+		h = next_packet(NULL, 0);
+	while (h.dst_port != guest_port);
+	cr_expect_eq(h.op, op, "port %u is answered with op %u", guest_port, h.op);
+}
+
+Test(vsock_process, a_request_without_a_descriptor_is_refused)
+{
+	int server = open_server();
+
+	fake_core_activate(&core, 0);
+	allow_descriptors(false);
+	expect_answer(GUEST_PORT, VSOCK_OP_RST);
+	expect_answer(GUEST_PORT, VSOCK_OP_RST);
+	allow_descriptors(true);
+	expect_answer(GUEST_PORT, VSOCK_OP_RESPONSE);
+	close(server);
+}
+
+/* The warden connects where our uid may not; it is out of descriptors, or of memory. */
+Test(vsock_process, a_warden_without_a_descriptor_is_a_refusal)
+{
+	static const int errors[] = { EMFILE, ENFILE, ENOMEM, ENOBUFS };
+	int server = open_server(), i;
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "%s/v_3", folder);
+	cr_assert_eq(chmod(path, 0), 0);
+	fake_core_activate(&core, 0);
+	for (i = 0; i < (int)ARRAY_LEN(errors); i++) {
+		cleanup_fdset struct fdset fds = FDSET_EMPTY;
+		struct pollfd p = { .fd = channel_fd(keeper), .events = POLLIN };
+		struct message m;
+		struct header h;
+
+		request(GUEST_PORT + (uint32_t)i);
+		do
+			cr_assert_eq(poll(&p, 1, FAKE_WAIT_MS), 1, "the warden is not asked");
+		while (channel_receive(keeper, &m, &fds) == CHANNEL_EMPTY);
+		cr_assert_eq(m.type, MESSAGE_VSOCK_CONNECT, "%s", message_type_name(m.type));
+		m.type = MESSAGE_VSOCK_CONNECTED;
+		m.vsock_connect.result = errors[i];
+		cr_assert_eq(channel_send(keeper, &m, &fds), 0);
+		h = next_packet(NULL, 0);
+		cr_expect_eq(h.op, VSOCK_OP_RST);
+		cr_expect_eq(h.dst_port, GUEST_PORT + (uint32_t)i);
+	}
+	expect_answer(77777, VSOCK_OP_RST);
+	close(server);
+}
+
+/* Clients that cannot be accepted stay in the backlog, and keep nobody busy. */
+Test(vsock_process, clients_wait_while_there_is_no_descriptor)
+{
+	const char line[] = "CONNECT 5000\n";
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct header h;
+	uint64_t turns;
+
+	(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s/v", folder);
+	fake_core_activate(&core, 0);
+	allow_descriptors(false);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	cr_assert_eq(write(fd, line, sizeof(line) - 1), (ssize_t)sizeof(line) - 1);
+	turns = count_turns();
+	cr_expect_lt(turns, 1000, "%lu turns: it is busy with a client that it cannot have",
+		     turns);
+	expect_it_serves();
+	allow_descriptors(true);
+	h = next_packet(NULL, 0);
+	cr_expect_eq(h.op, VSOCK_OP_REQUEST);
+	cr_expect_eq(h.dst_port, 5000);
+	close(fd);
 }
 
 static void forge(unsigned seed)

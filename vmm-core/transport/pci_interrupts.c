@@ -18,6 +18,7 @@
  * the function at once.
  */
 #include <poll.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 #include "ipc/log.h"
@@ -46,15 +47,44 @@ static uint16_t wanted_vector(const struct pci_function *f, uint32_t source)
 	return vector;
 }
 
-static bool is_route_new(struct pci_function *f, uint16_t vector)
+
+static struct pci_route route_of(const struct pci_function *f, uint16_t vector)
 {
-	struct pci_route *route = &f->root->routes[f->first_vector + vector];
 	const uint32_t *entry = f->msix.entries[vector];
 
-	if (route->address == entry[MSIX_ADDRESS] && route->data == entry[MSIX_DATA])
-		return false;
-	*route = (struct pci_route){ .address = entry[MSIX_ADDRESS], .data = entry[MSIX_DATA] };
-	return true;
+	return (struct pci_route){ .address = entry[MSIX_ADDRESS], .data = entry[MSIX_DATA] };
+}
+
+/* Does KVM have the message of @vector as it is now? */
+static bool is_routed(const struct pci_function *f, uint16_t vector)
+{
+	const struct pci_route *known = &f->root->routes[f->first_vector + vector];
+	struct pci_route now = route_of(f, vector);
+
+	return known->address == now.address && known->data == now.data;
+}
+
+/*
+ * Have KVM know the messages of all that @wanted names. When it refuses, it has those from before,
+ * and so have root->routes: it is asked again at the next change.
+ */
+static void set_routes(struct pci_function *f, const uint16_t *wanted)
+{
+	struct pci_root *root = f->root;
+	struct pci_route *routes = &root->routes[f->first_vector], before[MSIX_VECTORS_MAX];
+	bool is_changed = false;
+
+	memcpy(before, routes, f->msix.n * sizeof(before[0]));
+	for (uint32_t i = 0; i <= f->n_queues; i++) {
+		if (wanted[i] == VIRTIO_PCI_NO_VECTOR || is_routed(f, wanted[i]))
+			continue;
+		routes[wanted[i]] = route_of(f, wanted[i]);
+		is_changed = true;
+	}
+	if (!is_changed || root->host->set_routes(root->ctx, root->routes, root->n_vectors) == 0)
+		return;
+	memcpy(routes, before, f->msix.n * sizeof(before[0]));
+	log_limited(LOG_LEVEL_ERROR, "pci %u: KVM refuses the messages", f->slot);
 }
 
 static void arm(struct pci_function *f, uint32_t source, uint16_t vector)
@@ -75,7 +105,6 @@ static void arm(struct pci_function *f, uint32_t source, uint16_t vector)
 void pci_interrupts_update(struct pci_function *f)
 {
 	uint16_t wanted[PCI_SOURCES_MAX];
-	bool is_changed = false;
 
 	if (f->device == NULL)
 		return;
@@ -83,14 +112,14 @@ void pci_interrupts_update(struct pci_function *f)
 		wanted[i] = wanted_vector(f, i);
 		if (f->armed[i] != wanted[i])
 			arm(f, i, VIRTIO_PCI_NO_VECTOR);
-		if (wanted[i] != VIRTIO_PCI_NO_VECTOR && is_route_new(f, wanted[i]))
-			is_changed = true;
 	}
-	if (is_changed && f->root->host->set_routes(f->root->ctx, f->root->routes,
-						    f->root->n_vectors) < 0)
-		log_limited(LOG_LEVEL_ERROR, "pci %u: KVM refuses the messages", f->slot);
-	for (uint32_t i = 0; i <= f->n_queues; i++)
+	set_routes(f, wanted);
+	for (uint32_t i = 0; i <= f->n_queues; i++) {
+		/* Better no interrupt than another one's: what is signalled stays pending. */
+		if (wanted[i] != VIRTIO_PCI_NO_VECTOR && !is_routed(f, wanted[i]))
+			wanted[i] = VIRTIO_PCI_NO_VECTOR;
 		arm(f, i, wanted[i]);
+	}
 }
 
 void pci_interrupts_forget(struct pci_function *f)
