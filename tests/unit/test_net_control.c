@@ -23,8 +23,10 @@ TestSuite(net_control, .init = setup);
 
 static uint8_t run(uint8_t class, uint8_t command, const void *data, uint32_t len)
 {
-	uint8_t bytes[NET_CONTROL_BYTES_MAX] = { class, command };
+	static uint8_t bytes[NET_CONTROL_BYTES_MAX];
 
+	bytes[0] = class;
+	bytes[1] = command;
 	memcpy(bytes + 2, data, len);
 	return net_control_run(&state, &all, bytes, len + 2, &changed);
 }

@@ -47,7 +47,6 @@ static uint16_t wanted_vector(const struct pci_function *f, uint32_t source)
 	return vector;
 }
 
-
 static struct pci_route route_of(const struct pci_function *f, uint16_t vector)
 {
 	const uint32_t *entry = f->msix.entries[vector];
