@@ -3,7 +3,6 @@
 
 import ctypes
 import fcntl
-import os
 import socket
 import struct
 import threading

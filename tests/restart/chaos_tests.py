@@ -15,9 +15,9 @@ import signal
 import subprocess
 import time
 
-import restart_tests
+import harness
 import test_linux as debian
-from harness import VM, alive, expect, make_disk, scratch, wait_until
+from harness import alive, expect, make_disk, scratch, wait_until
 from restart_tests import KILLS, LONG_KILLS, serving, sh
 
 HEARTBEAT = "2s"  # an emulated processor, shared by guest and devices, may be slow to answer
