@@ -12,7 +12,7 @@
 #define NOTE_TYPE_PHYS32_ENTRY 18u /* XEN_ELFNOTE_PHYS32_ENTRY */
 /* Every kernel begins with clearing .bss; how much of a large one it will use, nobody knows. */
 #define BSS_SOON (2ull << 20)
-/* Of these, what there is before the guest runs: a start on the rest, which it would catch up with. */
+/* Of these, what is there before the guest runs: a head start, or it catches up with the rest. */
 #define BSS_FIRST (512ull << 10)
 
 struct elf_file {
