@@ -110,3 +110,11 @@ int must_check sandbox_make_root(void);
  * Return: 0; -EINVAL for a list in the wrong order; -errno.
  */
 int must_check sandbox_close_fds(const int *keep, size_t n_keep);
+
+/**
+ * sandbox_count_fds() - which fds are open
+ * @below: look at the numbers below this one; RLIMIT_NOFILE must allow as many
+ * @ret_end: one more than the highest that is open; 0: none is
+ * Return: how many are open.
+ */
+uint64_t sandbox_count_fds(uint64_t below, uint64_t *ret_end);

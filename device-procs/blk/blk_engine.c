@@ -8,6 +8,7 @@
 #include <linux/virtio_blk.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -96,10 +97,10 @@ int blk_engine_init(struct blk_engine *e, const struct blk_disk *disk,
 {
 	*e = (struct blk_engine){ .disk = disk, .done = done, .ctx = ctx };
 	e->waiting_end = &e->waiting;
-	e->zeroes = aligned_alloc(BUFFER_ALIGN, BLK_BOUNCE_BYTES);
-	if (!e->zeroes)
-		return -ENOMEM;
-	memset(e->zeroes, 0, BLK_BOUNCE_BYTES);
+	/* Never written: it stays the kernel's one page of zeroes and costs no memory. */
+	e->zeroes = mmap(NULL, BLK_BOUNCE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (e->zeroes == MAP_FAILED)
+		return -errno;
 	if (disk->is_direct) {
 		e->bounce = aligned_alloc(BUFFER_ALIGN, BLK_BOUNCE_BYTES * BLK_BOUNCE_BUFFERS);
 		if (!e->bounce)

@@ -6,7 +6,6 @@
  * (SETUP, checked). The guest is not heard before the loop runs.
  */
 #include <event2/event.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -229,22 +228,16 @@ static int close_others(struct device *dev)
  */
 static uint64_t fd_limit(const struct device *dev)
 {
-	uint64_t n_open = 0, limit;
-	int fd, highest = 0;
+	uint64_t end, limit;
+	uint64_t n_open = sandbox_count_fds(dev->ops->profile->max_fds, &end);
 
-	for (fd = 0; fd < (int)dev->ops->profile->max_fds; fd++) {
-		if (fcntl(fd, F_GETFD) < 0)
-			continue;
-		n_open++;
-		highest = fd;
-	}
 	limit = n_open + dev->offer.n_late_fds + 2ull * dev->offer.n_queues;
 	if (dev->page == NULL) {
 		limit += dev->is_behind_iommu; /* the eventfd of faults */
 		if (limit < n_open + SETUP_FDS_MAX)
 			limit = n_open + SETUP_FDS_MAX; /* closed again once they are mapped */
 	}
-	return limit > (uint64_t)highest ? limit : (uint64_t)highest + 1;
+	return limit > end ? limit : end;
 }
 
 static int make_event_base(struct device *dev)

@@ -29,6 +29,24 @@ Test(elf, loads_segments_where_they_belong)
 	cr_expect_eq(got[0x100], 0);
 }
 
+Test(elf, says_which_part_of_bss_is_needed_soon)
+{
+	cleanup_free struct test_elf *elf = test_elf_new();
+	struct kernel_image image;
+	uint64_t first = TEST_ELF_BSS + elf->data.p_filesz + (512u << 10);
+
+	cr_assert_eq(load_file(elf_load, elf, sizeof(*elf), &image), 0, "%s", text);
+	cr_expect_eq(image.soon_size, 0, "all of a small one is there already");
+	elf->data.p_memsz = elf->data.p_filesz + MIB(1);
+	cr_assert_eq(load_file(elf_load, elf, sizeof(*elf), &image), 0, "%s", text);
+	cr_expect_eq(image.soon, first);
+	cr_expect_eq(image.soon_size, 512u << 10);
+	elf->data.p_memsz = elf->data.p_filesz + MIB(8);
+	cr_assert_eq(load_file(elf_load, elf, sizeof(*elf), &image), 0, "%s", text);
+	cr_expect_eq(image.soon, first);
+	cr_expect_eq(image.soon_size, MIB(2) - (512u << 10));
+}
+
 Test(elf, takes_a_four_byte_entry_and_eight_byte_note_alignment)
 {
 	cleanup_free struct test_elf *elf = test_elf_new();

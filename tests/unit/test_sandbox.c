@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sandbox/sandbox.h"
+
 static void need_root(void)
 {
 	if (geteuid() != 0)
@@ -251,4 +253,19 @@ Test(sandbox, properties_as_seen_from_outside)
 	cr_expect_str_eq(line, "exit 0\n");
 	pclose(f);
 	close(in[0]);
+}
+
+Test(sandbox_fds, counts_what_is_open_below_a_number)
+{
+	uint64_t end, before = sandbox_count_fds(200, &end);
+
+	cr_assert_geq(before, 3);
+	cr_assert_leq(end, 200);
+	cr_assert_eq(dup2(STDIN_FILENO, 199), 199);
+	cr_expect_eq(sandbox_count_fds(200, &end), before + 1);
+	cr_expect_eq(end, 200);
+	cr_expect_eq(sandbox_count_fds(199, &end), before);
+	cr_expect_lt(end, 199);
+	cr_expect_eq(sandbox_count_fds(0, &end), 0);
+	cr_expect_eq(end, 0);
 }

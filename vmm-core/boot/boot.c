@@ -148,6 +148,8 @@ int boot_load(const struct guest_memory *gm, const struct boot_source *source,
 		.protocol = image.protocol,
 		.rip = image.entry,
 		.params = image.protocol == BOOT_PVH ? LAYOUT_PVH_START_INFO : LAYOUT_ZERO_PAGE,
+		.soon = image.soon,
+		.soon_size = image.soon_size,
 	};
 	return 0;
 }

@@ -43,6 +43,7 @@ struct boot_entry {
 	enum boot_protocol protocol;
 	uint64_t rip;
 	uint64_t params; /* guest address of the start info or zero page */
+	uint64_t soon, soon_size; /* address and bytes that the kernel will write first of all */
 };
 
 /**

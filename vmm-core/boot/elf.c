@@ -12,6 +12,8 @@
 #define NOTE_TYPE_PHYS32_ENTRY 18u /* XEN_ELFNOTE_PHYS32_ENTRY */
 /* Every kernel begins with clearing .bss; how much of a large one it will use, nobody knows. */
 #define BSS_SOON (2ull << 20)
+/* Of these, what is there before the guest runs: a head start, or it catches up with the rest. */
+#define BSS_FIRST (512ull << 10)
 
 struct elf_file {
 	const struct boot_input *in;
@@ -237,13 +239,25 @@ static int elf_check_entry(const struct elf_file *elf, uint64_t entry)
 			   "--kernel: PVH entry 0x%" PRIx64 " lies outside the ELF segments", entry);
 }
 
+static void elf_prepare_bss(const struct guest_memory *gm, uint64_t at, uint64_t size,
+			    struct kernel_image *image)
+{
+	uint64_t soon = size < BSS_SOON ? size : BSS_SOON;
+	uint64_t first = size < BSS_FIRST ? size : BSS_FIRST;
+
+	guest_memory_populate(gm, gpa(at), first);
+	if (soon - first > image->soon_size) {
+		image->soon = at + first;
+		image->soon_size = soon - first;
+	}
+}
+
 static int elf_load_segments(const struct elf_file *elf, const struct guest_memory *gm,
 			     struct kernel_image *image)
 {
 	for (uint32_t i = 0; i < elf->n_headers; i++) {
 		const Elf64_Phdr *ph = &elf->headers[i];
 		uint64_t end = ph->p_paddr + ph->p_memsz; /* inside RAM: does not wrap */
-		uint64_t bss = ph->p_memsz - ph->p_filesz;
 		int r;
 
 		if (ph->p_type != PT_LOAD || ph->p_memsz == 0)
@@ -252,8 +266,7 @@ static int elf_load_segments(const struct elf_file *elf, const struct guest_memo
 				    gpa(ph->p_paddr), elf->error);
 		if (r < 0)
 			return r;
-		guest_memory_populate(gm, gpa(ph->p_paddr + ph->p_filesz),
-				      bss < BSS_SOON ? bss : BSS_SOON);
+		elf_prepare_bss(gm, ph->p_paddr + ph->p_filesz, ph->p_memsz - ph->p_filesz, image);
 		if (ph->p_paddr < LAYOUT_HIGH_RAM_START && end > image->low_end)
 			image->low_end = end;
 	}

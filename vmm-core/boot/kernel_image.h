@@ -17,6 +17,7 @@
 struct kernel_image {
 	enum boot_protocol protocol;
 	uint64_t entry; /* guest address of the first instruction */
+	uint64_t soon, soon_size; /* see struct boot_entry */
 	uint64_t low_end; /* below 4 GiB the kernel touches nothing at or above this by itself */
 	uint64_t initramfs_limit; /* the initramfs must end at or below this */
 	uint32_t cmdline_max; /* bytes without the NUL */

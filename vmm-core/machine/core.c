@@ -365,6 +365,7 @@ void core_settle(struct core *core)
 		core_reset(core);
 	}
 	vcpus_resume(&core->machine.vcpus);
+	machine_populate(&core->machine);
 }
 
 void core_run(struct core *core)

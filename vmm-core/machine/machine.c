@@ -264,8 +264,16 @@ int machine_load(struct machine *m, const struct boot_source *source)
 		return r < 0 ? r : -EINVAL;
 	if (machine_write_reset_vector(m) != 0) /* boot_load() has checked that there is memory */
 		return machine_fail(m, -EINVAL, "--memory: too small");
+	m->soon = gpa(entry.soon);
+	m->soon_size = entry.soon_size;
 	r = vcpu_state_boot(m->vcpus.cpus[0].fd, &entry);
 	return r < 0 ? machine_kvm_fail(m, r, "the first registers") : 0;
+}
+
+void machine_populate(struct machine *m)
+{
+	guest_memory_populate(m->gm, m->soon, m->soon_size);
+	m->soon_size = 0;
 }
 
 int machine_reset(struct machine *m)

@@ -26,6 +26,8 @@ struct machine {
 	struct cpuid_table cpuid;
 	struct kvm_irqchip irqchips[MACHINE_IRQCHIPS]; /* as created */
 	struct vcpu_msrs msrs; /* as created */
+	gpa_t soon; /* see struct boot_entry */
+	uint64_t soon_size;
 	char error[MESSAGE_TEXT_MAX];
 };
 
@@ -75,3 +77,10 @@ int must_check machine_load(struct machine *m, const struct boot_source *source)
  * Context: all vCPUs parked, all devices reset. A failure leaves a VM that cannot go on.
  */
 int must_check machine_reset(struct machine *m);
+
+/**
+ * machine_populate() - have the pages that the guest begins with, once after each machine_load()
+ *
+ * While the guest runs already: it writes the first of them while the others are being made.
+ */
+void machine_populate(struct machine *m);

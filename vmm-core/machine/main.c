@@ -30,6 +30,8 @@
 #define FDS(n_cpus, n_devices)                                                                    \
 	((n_cpus) + (n_devices) * (5u + 2u * DEVICE_QUEUES_MAX) + CORE_IOMMU_FDS + 64u)
 #define MAX_FDS FDS(VM_CPUS_MAX, VM_DEVICES_MAX)
+/* bytes: fresh from the kernel it is zero, and what is not used of it costs nothing */
+#define LARGE_BLOCK (16 << 10)
 #define SPARE_FDS 32u /* after the seal: channels of successors, duplicates being sent */
 #define DEVICE_PAGES_MAX (1u << 20) /* bytes of one device page at most, with room */
 
@@ -102,23 +104,6 @@ static void main_enter_sandbox(struct core *core)
 	core_log_time(core, "the core is in its sandbox");
 }
 
-/** main_highest_fd() - fds are handed out from below, so a search from above is short of work */
-static uint64_t main_highest_fd(const struct vm_config *config)
-{
-	struct pollfd fds[64];
-	int from = (int)FDS(config->n_cpus, config->n_devices) - 1, i;
-
-	for (; from > 0; from -= (int)ARRAY_LEN(fds)) {
-		for (i = 0; i < (int)ARRAY_LEN(fds); i++)
-			fds[i] = (struct pollfd){ .fd = from - i }; /* negative ones are skipped */
-		(void)poll(fds, ARRAY_LEN(fds), 0);
-		for (i = 0; i < (int)ARRAY_LEN(fds) && i < from; i++)
-			if (!(fds[i].revents & POLLNVAL))
-				return (uint64_t)(from - i);
-	}
-	return 0;
-}
-
 /** main_start_vcpus() - they make themselves ready while the kernel is loaded */
 static void main_start_vcpus(struct core *core)
 {
@@ -131,12 +116,14 @@ static void main_start_vcpus(struct core *core)
 static void main_seal(struct core *core)
 {
 	int r = vcpus_wait_parked(&core->machine.vcpus);
+	uint64_t end;
 
 	if (r < 0)
 		core_fail(core, "--cpus: the vCPU threads: %s", strerror(-r));
 	/* The VM has all it will ever get: nothing of /dev/kvm itself is needed any more. */
 	core->machine.kvm_fd = fd_close(core->machine.kvm_fd);
-	core->sandbox.max_fds = main_highest_fd(&core->config) + 1 + SPARE_FDS;
+	(void)sandbox_count_fds(FDS(core->config.n_cpus, core->config.n_devices), &end);
+	core->sandbox.max_fds = end + SPARE_FDS;
 	r = sandbox_seal(&core_profile, &core->sandbox);
 	if (r < 0)
 		core_fail(core, "core: sandbox: seccomp: %s", strerror(-r));
@@ -148,6 +135,8 @@ int main(void)
 
 	(void)signal(SIGPIPE, SIG_IGN); /* COM1's reader may go away; write() tells */
 	(void)mallopt(M_ARENA_MAX, 1); /* vCPU threads allocate next to nothing */
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+	(void)mallopt(M_TOP_PAD, LARGE_BLOCK); /* or the heap has room for such a block, unclean */
 
 	core_open_warden(&core, WARDEN_FD);
 	core_wait_warden(&core);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ipc/clock.h"
+#include "ipc/resident.h"
 #include "vmm-core/warden/control.h"
 
 void vm_end(struct vm *vm, enum exit_status status, const char *fmt, ...)
@@ -89,6 +90,10 @@ static void on_deadline(evutil_socket_t fd, short what, void *ctx)
 
 	(void)fd;
 	(void)what;
+	if (vm->phase == VM_PHASE_RUNNING) {
+		resident_trim();
+		return;
+	}
 	if (vm->start_fault.text[0] != '\0') {
 		vm_end(vm, STATUS_FAILED, "%s", vm->start_fault.text);
 		return;

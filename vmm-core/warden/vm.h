@@ -45,6 +45,7 @@
 #define VM_LAST_WORDS_MS 300u /* a dead child's own explanation may still be on its way */
 #define VM_REAP_DEADLINE_MS 5000u
 #define VM_REPLACE_DEADLINE_MS 5000u /* each step of a planned replacement */
+#define VM_SETTLED_MS 250u /* what only the start needed is not given back before */
 #define VM_STANDBY_DELAY_MS 200u /* after a restart, out of its way */
 #define VM_BURIAL_DELAY_MS 20u /* likewise */
 
@@ -126,7 +127,8 @@ struct vm {
 	struct channel *core_channel;
 	struct event *core_event;
 	uint32_t last_seq; /* of our requests to the core */
-	struct event *deadline; /* of the start, or of a dead child's last words during it */
+	/* of the start, or of a dead child's last words during it; after it, for resident_trim() */
+	struct event *deadline;
 	struct failure start_fault; /* how a child died at start, until its own reason arrives */
 
 	enum vm_phase phase;

@@ -6,7 +6,6 @@
  * table below, and every slot and generation is compared with what the warden itself started. A
  * message that is not permitted ends the VM, nothing worse.
  */
-#include "ipc/resident.h"
 #include "vmm-core/warden/vm.h"
 
 #include <string.h>
@@ -17,6 +16,7 @@
 
 static int on_core_ready(void *ctx, const struct message *m, struct fdset *fds)
 {
+	static const struct timeval settled = { .tv_usec = VM_SETTLED_MS * 1000 };
 	struct vm *vm = ctx;
 
 	(void)m;
@@ -24,7 +24,7 @@ static int on_core_ready(void *ctx, const struct message *m, struct fdset *fds)
 	vm->guest_ran = true;
 	if (vm->phase == VM_PHASE_ENDING || vm->start_fault.text[0] != '\0')
 		return 0; /* a child is dead already: everything or nothing */
-	(void)event_del(vm->deadline);
+	(void)event_add(vm->deadline, &settled);
 	vm->phase = VM_PHASE_RUNNING;
 	vm->state = VM_STATE_RUNNING;
 	for (uint32_t i = 0; i < vm->config->n_devices; i++) {
@@ -32,7 +32,6 @@ static int on_core_ready(void *ctx, const struct message *m, struct fdset *fds)
 			vm->devices[i].process.state = DEVICE_STATE_READY;
 		vm_device_want_standby(&vm->devices[i]);
 	}
-	resident_trim();
 	return control_open(vm->control);
 }
 
