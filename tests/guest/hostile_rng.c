@@ -71,15 +71,9 @@ static const char *works(void)
 	return NULL;
 }
 
-/* Whatever the case did: after a reset the device is as good as new. */
 static const char *recovers(void)
 {
-	if (dev) {
-		EXPECT(vdev_reset(dev), "no reset afterwards, status 0x%x", vdev_status(dev));
-		EXPECT_OK(start());
-		EXPECT_OK(works());
-	}
-	return victim_and_others_work();
+	return stream_recovers(dev, start, works);
 }
 
 static const char *answer(const struct stream_case *c)

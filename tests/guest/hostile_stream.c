@@ -23,6 +23,17 @@ const char *stream_is_untouched(const uint8_t *room, uint32_t from)
 	return NULL;
 }
 
+const char *stream_recovers(struct vdev *dev, const char *(*start)(void),
+			    const char *(*works)(void))
+{
+	if (dev) {
+		EXPECT(vdev_reset(dev), "no reset afterwards, status 0x%x", vdev_status(dev));
+		EXPECT_OK(start());
+		EXPECT_OK(works());
+	}
+	return victim_and_others_work();
+}
+
 static uint64_t stream_address(const uint8_t *room, uint64_t addr)
 {
 	if (addr < STREAM_ROOM)

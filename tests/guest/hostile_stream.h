@@ -28,6 +28,9 @@ uint8_t *stream_room(void);
 void stream_fill(uint8_t *room);
 /* Nothing was written from this byte on; NULL or a detail */
 const char *stream_is_untouched(const uint8_t *room, uint32_t from);
+/* Whatever the case did: after a reset the device is as good as new. @dev: NULL if there is none */
+const char *stream_recovers(struct vdev *dev, const char *(*start)(void),
+			    const char *(*works)(void));
 /* Pushes and kicks: the chain of a case; a head that there is not; an index that jumps. */
 void stream_push(struct vq *vq, const struct stream_case *c, const uint8_t *room);
 void stream_push_outside(struct vq *vq);
