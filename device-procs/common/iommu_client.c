@@ -135,7 +135,7 @@ int iommu_client_read(struct iommu_client *c, uint64_t iova, void *dst, uint32_t
 	uint8_t *at = dst;
 
 	while (len > 0) {
-		struct iommu_piece piece;
+		struct iommu_piece piece = { 0 }; /* gcc -O3 cannot tell that it is set when r is 0 */
 		struct span span;
 		int r = iommu_client_span(c, iova, len, SPAN_DEVICE_READS, &piece, &span);
 
