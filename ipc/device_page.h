@@ -34,7 +34,7 @@
 #include "ipc/log.h"
 
 #define DEVICE_PAGE_MAGIC 0x44484b42u /* "BKHD" */
-#define DEVICE_PAGE_VERSION 1u
+#define DEVICE_PAGE_VERSION 2u
 #define DEVICE_QUEUES_MAX 64u
 #define DEVICE_QUEUE_SIZE_MAX 1024u
 #define DEVICE_STATE_MAX (128u << 10)
@@ -91,15 +91,15 @@ struct device_page_log {
 	struct device_page_log_record records[DEVICE_LOG_RECORDS];
 };
 
-/* Journal word of one head: state in the top 2 bits, the rest by state. */
+/* Journal word of one head: state in the top 2 bits, a number in the others. */
 enum journal_state {
 	JOURNAL_FREE = 0,
-	JOURNAL_FETCHED = 1, /* low 62 bits: sequence number of the fetch */
-	JOURNAL_DONE = 2, /* bits 32..61: used slot (mod 2^30), low 32: length written */
+	JOURNAL_FETCHED = 1, /* number of the fetch, counted from 0 */
+	JOURNAL_DONE = 2, /* number of the completion; below used_commit: as good as free */
 };
 
 struct device_page_queue {
-	uint64_t next_avail; /* fetches so far; (uint16_t) is the avail index to read next */
+	uint64_t next_avail; /* fetches when used_commit was last stored */
 	uint64_t used_commit; /* completions published so far; (uint16_t) is used->idx */
 	uint32_t size; /* as enabled; 0 while disabled */
 	uint32_t pad[11];

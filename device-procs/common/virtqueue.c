@@ -76,18 +76,21 @@ static int map_rings(struct virtqueue *vq, const struct virtqueue_setup *s)
 	return 0;
 }
 
-void virtqueue_write_used(struct virtqueue *vq, uint64_t slot, uint16_t head, uint32_t len)
+static void write_used(struct virtqueue *vq, uint16_t head, uint32_t len)
 {
-	uint32_t at = RING_ENTRIES + ((uint32_t)slot & (vq->size - 1)) * USED_ENTRY_BYTES;
+	uint32_t slot = (uint32_t)vq->used_next & (vq->size - 1);
+	uint32_t at = RING_ENTRIES + slot * USED_ENTRY_BYTES;
 
 	guest_window_store32(&vq->used, at, head);
 	guest_window_store32(&vq->used, at + 4, len);
 	virtqueue_crash_point(vq);
 }
 
-void virtqueue_write_used_index(struct virtqueue *vq, uint64_t used)
+void virtqueue_commit(struct virtqueue *vq)
 {
-	guest_window_store16_release(&vq->used, RING_IDX, (uint16_t)used);
+	page_store(vq, &vq->page->next_avail, vq->next_avail);
+	page_store(vq, &vq->page->used_commit, vq->used_next);
+	guest_window_store16_release(&vq->used, RING_IDX, (uint16_t)vq->used_next);
 	virtqueue_crash_point(vq);
 }
 
@@ -225,8 +228,7 @@ int virtqueue_pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 	chain->is_replayed = chain->is_poisoned = false;
 	vq->heads[head] = VIRTQUEUE_HEAD_FETCHED;
 	vq->n_in_flight++;
-	journal_store(vq, head, JOURNAL_FETCHED, vq->next_avail & JOURNAL_REST_MASK);
-	page_store(vq, &vq->page->next_avail, ++vq->next_avail);
+	journal_store(vq, head, JOURNAL_FETCHED, vq->next_avail++);
 	return 0;
 }
 
@@ -254,7 +256,7 @@ void virtqueue_unpop(struct virtqueue *vq, uint16_t head)
 		return;
 	}
 	vq->heads[head] = VIRTQUEUE_HEAD_FREE;
-	/* This way round it looks, in between, as if the fetch had just begun. */
+	/* The count first: in between it looks as if the fetch had just begun. */
 	page_store(vq, &vq->page->next_avail, --vq->next_avail);
 	journal_store(vq, head, JOURNAL_FREE, 0);
 }
@@ -282,9 +284,8 @@ void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t len)
 	vq->done[vq->n_done++] = head;
 	if (vq->fault)
 		return; /* only the count goes down; the ring is not touched any more */
-	journal_store(vq, head, JOURNAL_DONE,
-		      (vq->used_next & JOURNAL_SLOT_MASK) << JOURNAL_SLOT_SHIFT | len);
-	virtqueue_write_used(vq, vq->used_next++, head, len);
+	write_used(vq, head, len);
+	journal_store(vq, head, JOURNAL_DONE, vq->used_next++);
 	if (state == VIRTQUEUE_HEAD_REPLAYED)
 		replayed(vq, head);
 }
@@ -310,14 +311,10 @@ void virtqueue_show(struct virtqueue *vq)
 
 	if (vq->n_done == 0)
 		return;
-	if (!vq->fault) {
-		page_store(vq, &vq->page->used_commit, vq->used_next);
-		virtqueue_write_used_index(vq, vq->used_next);
-	}
+	if (!vq->fault) /* else a successor finds a journal that adds up, and the fault again */
+		virtqueue_commit(vq);
 	for (i = 0; i < vq->n_done; i++) {
 		virtqueue_iommu_release(vq, vq->done[i]);
-		if (!vq->fault) /* else a successor finds a journal that adds up, and the fault again */
-			journal_store(vq, vq->done[i], JOURNAL_FREE, 0);
 		vq->heads[vq->done[i]] = VIRTQUEUE_HEAD_FREE;
 	}
 	vq->n_in_flight -= vq->n_done;

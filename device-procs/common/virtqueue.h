@@ -12,9 +12,9 @@
  * The journal in the device page is written alongside, in an order from which a successor can
  * tell what its predecessor had fetched, finished and published:
  *
- *	pop	journal[head] = FETCHED(seq), next_avail
- *	push	journal[head] = DONE(slot, len), used element
- *	flush	used_commit, used->idx, journal[head] = FREE
+ *	pop	journal[head] = FETCHED(seq)
+ *	push	used element, journal[head] = DONE(slot)
+ *	flush	next_avail, used_commit, used->idx
  *
  * virtqueue_journal.c is that successor's side.
  */

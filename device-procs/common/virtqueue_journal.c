@@ -5,27 +5,30 @@
  *
  * DOC: Every store, and what a crash after it leaves
  *
- *	pop	P1  journal[head] = FETCHED(next_avail)
- *		P2  next_avail + 1
- *	unpop	U1  next_avail - 1
+ *	pop	P1  journal[head] = FETCHED(number of the fetch)
+ *	unpop	U1  next_avail = that number
  *		U2  journal[head] = FREE
- *	push	S1  journal[head] = DONE(slot, len), slot being the next of the used ring
- *		S2  the used element
- *	show	C1  used_commit = slot after the last one pushed
- *		C2  used->idx = used_commit
- *		C3  journal[head] = FREE, each
+ *	push	S1  the used element
+ *		S2  journal[head] = DONE(its slot)
+ *	show	C1  next_avail = fetches so far
+ *		C2  used_commit = slot after the last one pushed
+ *		C3  used->idx = used_commit
  *
- * After P1, or U1: a FETCHED whose number is next_avail itself. It was fetched: P2 is made up for.
- * After S1 or S2: DONE, not committed. The work is done and is not done again; S2 on are repeated.
- * After C1 on: DONE, committed. C2 and C3 are repeated; C2 changes nothing if it had happened,
- * since only the device writes that index and the driver has seen no other value.
+ * After P1, or U1: a FETCHED. The fetches so far need no store of their own: each was published, or
+ * is DONE and not published, or FETCHED.
+ * After S1: still a FETCHED, and done again. The driver has not seen the element.
+ * After S2 or C1: a DONE from used_commit on. The work is not done again; C2 on are repeated.
+ * After C2 on: a DONE below used_commit, which means FREE. C3 is repeated, and changes nothing if it
+ * had happened, since only the device writes that index and the driver has seen no other value.
  * What is FETCHED then was being worked on. It is done again, in the order of the fetches.
  *
- * Only the process can crash, so the order in which its stores become visible is enough.
+ * Only the process can crash, so the order in which its stores become visible is enough. Two of them
+ * are made per request, one at each end, and two per batch, all on lines that nobody else uses.
  *
- * Nothing here is taken from indexes that the guest can write. The numbers check each other: as
- * many fetches as completions and chains in flight, fetches with numbers of their own, slots
- * without a gap. What does not add up was not written by virtqueue.c, and is refused whole.
+ * Nothing here is taken from what the guest can write. The numbers check each other: fetches have
+ * numbers of their own, slots have no gap, and each of the fetches that next_avail counted when a
+ * batch was last published is published, still in flight, or done since. What does not add up was not
+ * written by virtqueue.c, and is refused whole.
  *
  * deaths[head] is raised before a chain is handed out again and cleared when it is done: it counts
  * the deaths of processes that had it in hand, but for those that were killed from outside.
@@ -35,10 +38,10 @@
  * There the driver overwrites a chain's descriptors as soon as any earlier slot is used, and the
  * device writes used elements into the same ring. Their journal needs, beside the words above, a
  * private copy per head of the chain (addr, len, flags, id of each descriptor) from before P1, and
- * both positions with their wrap counters in next_avail and used_commit (position = n % size, wrap
- * = n / size & 1, so the 64-bit counters hold both). C1 and C2 fall together in the flags of the
- * first used descriptor; a successor repeats S2 for a DONE slot only if the flags there still say
- * "available in this lap", for otherwise the driver has seen it and may have reused the slot.
+ * of the length written from before S2. The numbers count descriptors, so that they hold positions
+ * with their wrap counters (position = n % size, wrap = n / size & 1). C3 is S1 of the first element
+ * of a batch: its flags. A successor repeats that only if the flags there still say "available in
+ * this lap", for otherwise the driver has seen it and may have reused the slot.
  */
 #include "device-procs/common/virtqueue_journal.h"
 
@@ -52,11 +55,9 @@ struct fetch {
 /* A private copy of the journal, taken once, and what it says. */
 struct journal {
 	uint64_t next_avail, used_commit;
-	uint32_t n_fetched, n_unseen, n_seen; /* DONE: not committed, and committed */
+	uint32_t n_fetched, n_unseen; /* unseen: DONE from used_commit on */
 	struct fetch fetched[DEVICE_QUEUE_SIZE_MAX];
-	/* Heads: unseen ones by distance from used_commit on, seen ones back from it; -1: none */
-	int32_t unseen[DEVICE_QUEUE_SIZE_MAX], seen[DEVICE_QUEUE_SIZE_MAX];
-	uint32_t len[DEVICE_QUEUE_SIZE_MAX];
+	bool is_unseen[DEVICE_QUEUE_SIZE_MAX]; /* by distance of the slot from used_commit */
 };
 
 static int compare_fetch(const void *a, const void *b)
@@ -66,24 +67,15 @@ static int compare_fetch(const void *a, const void *b)
 	return (x->seq > y->seq) - (x->seq < y->seq);
 }
 
-static bool read_done(struct journal *j, uint32_t size, uint16_t head, uint64_t rest)
+static bool read_done(struct journal *j, uint32_t size, uint64_t slot)
 {
-	uint32_t slot = (uint32_t)(rest >> JOURNAL_SLOT_SHIFT);
-	uint32_t ahead = (slot - (uint32_t)j->used_commit) & JOURNAL_SLOT_MASK;
-	uint32_t behind = ((uint32_t)j->used_commit - 1 - slot) & JOURNAL_SLOT_MASK;
-
-	if (ahead < size && j->unseen[ahead] < 0) {
-		j->unseen[ahead] = head;
-		j->len[ahead] = (uint32_t)rest;
-		j->n_unseen++;
+	if (slot < j->used_commit)
 		return true;
-	}
-	if (behind < size && behind < j->used_commit && j->seen[behind] < 0) {
-		j->seen[behind] = head;
-		j->n_seen++;
-		return true;
-	}
-	return false;
+	if (slot - j->used_commit >= size || j->is_unseen[slot - j->used_commit])
+		return false;
+	j->is_unseen[slot - j->used_commit] = true;
+	j->n_unseen++;
+	return true;
 }
 
 static bool read_word(struct journal *j, uint32_t size, uint16_t head, uint64_t word)
@@ -95,9 +87,9 @@ static bool read_word(struct journal *j, uint32_t size, uint16_t head, uint64_t 
 		return rest == 0;
 	case JOURNAL_FETCHED:
 		j->fetched[j->n_fetched++] = (struct fetch){ .seq = rest, .head = head };
-		return rest <= j->next_avail;
+		return true;
 	case JOURNAL_DONE:
-		return read_done(j, size, head, rest);
+		return read_done(j, size, rest);
 	default:
 		return false;
 	}
@@ -110,10 +102,9 @@ static bool journal_read(const struct device_page_queue *page, uint32_t size, st
 
 	j->next_avail = __atomic_load_n(&page->next_avail, __ATOMIC_ACQUIRE);
 	j->used_commit = __atomic_load_n(&page->used_commit, __ATOMIC_ACQUIRE);
-	j->n_fetched = j->n_unseen = j->n_seen = 0;
-	memset(j->unseen, 0xff, sizeof(j->unseen));
-	memset(j->seen, 0xff, sizeof(j->seen));
-	if (j->next_avail > JOURNAL_REST_MASK - size || j->used_commit > j->next_avail)
+	j->n_fetched = j->n_unseen = 0;
+	memset(j->is_unseen, 0, sizeof(j->is_unseen));
+	if (j->next_avail > JOURNAL_REST_MASK - 2 * size || j->used_commit > j->next_avail)
 		return false;
 	for (i = 0; i < DEVICE_QUEUE_SIZE_MAX; i++) {
 		uint64_t word = __atomic_load_n(&page->journal[i], __ATOMIC_RELAXED);
@@ -124,46 +115,36 @@ static bool journal_read(const struct device_page_queue *page, uint32_t size, st
 	return true;
 }
 
-/* Do the numbers add up? Sorts the fetches, and makes up for P2. */
+/* Do the numbers add up? Sorts the fetches, and brings next_avail up to date. */
 static bool journal_check(struct journal *j)
 {
+	uint64_t next = j->used_commit + j->n_unseen + j->n_fetched;
+	uint64_t accounted = j->used_commit; /* of the fetches that next_avail counts */
 	uint32_t i;
 
-	/* C3 is over before the next S1, and goes by slot, so what is left of it has no gap. */
-	if (j->n_unseen > 0 && j->n_seen > 0)
-		return false;
 	for (i = 0; i < j->n_unseen; i++)
-		if (j->unseen[i] < 0)
-			return false;
-	for (i = 0; i < j->n_seen; i++)
-		if (j->seen[i] < 0)
+		if (!j->is_unseen[i])
 			return false;
 	qsort(j->fetched, j->n_fetched, sizeof(j->fetched[0]), compare_fetch);
-	for (i = 1; i < j->n_fetched; i++)
-		if (j->fetched[i].seq == j->fetched[i - 1].seq)
+	for (i = 0; i < j->n_fetched; i++) {
+		if (j->fetched[i].seq >= next ||
+		    (i > 0 && j->fetched[i].seq == j->fetched[i - 1].seq))
 			return false;
-	if (j->n_fetched > 0 && j->fetched[j->n_fetched - 1].seq == j->next_avail)
-		j->next_avail++;
-	return j->next_avail == j->used_commit + j->n_unseen + j->n_fetched;
+		accounted += j->fetched[i].seq < j->next_avail;
+	}
+	/* The others are done and unseen. */
+	if (accounted > j->next_avail || j->next_avail - accounted > j->n_unseen)
+		return false;
+	j->next_avail = next;
+	return true;
 }
 
 /* Publishes what the predecessor had done, as virtqueue_show() does. */
 static void journal_finish(struct virtqueue *vq, const struct journal *j)
 {
-	uint64_t used = j->used_commit;
-	uint32_t i;
-
-	page_store(vq, &vq->page->next_avail, j->next_avail);
-	for (i = 0; i < j->n_unseen; i++)
-		virtqueue_write_used(vq, used++, (uint16_t)j->unseen[i], j->len[i]);
-	page_store(vq, &vq->page->used_commit, used);
-	virtqueue_write_used_index(vq, used);
-	for (i = j->n_seen; i > 0; i--)
-		journal_store(vq, (uint16_t)j->seen[i - 1], JOURNAL_FREE, 0);
-	for (i = 0; i < j->n_unseen; i++)
-		journal_store(vq, (uint16_t)j->unseen[i], JOURNAL_FREE, 0);
 	vq->next_avail = j->next_avail;
-	vq->used_next = used;
+	vq->used_next = j->used_commit + j->n_unseen;
+	virtqueue_commit(vq);
 }
 
 /* What is left was being worked on. */

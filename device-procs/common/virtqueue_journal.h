@@ -9,8 +9,6 @@
 
 #define JOURNAL_STATE_SHIFT 62
 #define JOURNAL_REST_MASK ((UINT64_C(1) << JOURNAL_STATE_SHIFT) - 1)
-#define JOURNAL_SLOT_SHIFT 32
-#define JOURNAL_SLOT_MASK ((UINT64_C(1) << 30) - 1)
 
 /*
  * Between any two stores that outlive the process. Test programs define BULKHEAD_CRASH_POINTS and
@@ -25,7 +23,7 @@ static inline void virtqueue_crash_point(struct virtqueue *vq)
 }
 #endif
 
-/* BULKHEAD_NO_JOURNAL: only to measure what the journal costs (tools/bench). */
+/* BULKHEAD_NO_JOURNAL: only to measure what the journal costs (tests/restart/journal_turns.c). */
 static inline void page_store(struct virtqueue *vq, uint64_t *at, uint64_t v)
 {
 #ifndef BULKHEAD_NO_JOURNAL
@@ -38,16 +36,14 @@ static inline void page_store(struct virtqueue *vq, uint64_t *at, uint64_t v)
 }
 
 static inline void journal_store(struct virtqueue *vq, uint16_t head, enum journal_state state,
-				 uint64_t rest)
+				 uint64_t number)
 {
-	page_store(vq, &vq->page->journal[head], (uint64_t)state << JOURNAL_STATE_SHIFT | rest);
+	page_store(vq, &vq->page->journal[head],
+		   (uint64_t)state << JOURNAL_STATE_SHIFT | (number & JOURNAL_REST_MASK));
 }
 
-/* Hands a head back to the driver, invisible yet; virtqueue.c, virtqueue_journal.c */
-void virtqueue_write_used(struct virtqueue *vq, uint64_t slot, uint16_t head, uint32_t len);
-
-/* The used index, for the driver to see. */
-void virtqueue_write_used_index(struct virtqueue *vq, uint64_t used);
+/** virtqueue_commit() - virtqueue.c: lets the driver see all used elements before used_next */
+void virtqueue_commit(struct virtqueue *vq);
 
 /** journal_begin() - an empty journal for a queue of @size */
 void journal_begin(struct virtqueue *vq, uint32_t size);

@@ -46,6 +46,7 @@ static struct heads in_flight, done, replay;
 static uint32_t n_replaying; /* of in_flight */
 static bool is_replaying[DEVICE_QUEUE_SIZE_MAX], is_careful;
 static int last_popped; /* -1: something happened since */
+static bool is_refused; /* what the page says is not the queue's any more */
 
 static bool has_head(const struct heads *heads, uint16_t head)
 {
@@ -213,13 +214,15 @@ static void check_expected(const struct expected *e, int r)
 
 static uint64_t journal_state(uint32_t head)
 {
-	return page.journal[head] >> 62;
+	uint64_t state = page.journal[head] >> 62, number = page.journal[head] << 2 >> 2;
+
+	return state == JOURNAL_DONE && number < page.used_commit ? JOURNAL_FREE : state;
 }
 
 static void step_pop(void)
 {
 	bool was_broken = virtqueue_fault(vq) != NULL;
-	uint64_t position = page.next_avail;
+	uint64_t position = vq->next_avail;
 	uint16_t next = (uint16_t)vq->next_avail, idx = vq->avail_seen;
 	struct expected expected;
 	int r;
@@ -236,7 +239,7 @@ static void step_pop(void)
 		check_expected(&expected, r);
 	last_popped = -1;
 	if (r != 0) {
-		fuzz_check(page.next_avail == position);
+		fuzz_check(vq->next_avail == position);
 		return;
 	}
 	fuzz_check(chain.head < setup.size);
@@ -253,7 +256,7 @@ static void step_pop(void)
 		replay.list[i] = replay.list[--replay.n];
 	}
 	add_head(&in_flight, chain.head);
-	fuzz_check(page.next_avail == position + !chain.is_replayed);
+	fuzz_check(vq->next_avail == position + !chain.is_replayed);
 	fuzz_check(journal_state(chain.head) == JOURNAL_FETCHED);
 	check_chain();
 }
@@ -294,7 +297,8 @@ static void step_push(uint8_t which, uint32_t len)
 	in_flight.list[i] = in_flight.list[--in_flight.n];
 	add_head(&done, head);
 	if (virtqueue_fault(vq) == NULL)
-		fuzz_check(journal_state(head) == JOURNAL_DONE);
+		fuzz_check(page.journal[head] ==
+			   ((uint64_t)JOURNAL_DONE << 62 | (vq->used_next - 1)));
 }
 
 static void step_flush(void)
@@ -306,11 +310,12 @@ static void step_flush(void)
 	if (done.n > 0 && !is_broken) {
 		fuzz_check(load16(setup.used + 2) == (uint16_t)vq->used_next);
 		fuzz_check(page.used_commit == vq->used_next);
+		fuzz_check(page.next_avail == vq->next_avail);
 		if (!(setup.features & VIRTIO_F_EVENT_IDX_BIT) && !setup.resume)
 			fuzz_check(wants == !(load16(setup.avail) & 1));
 	}
 	last_popped = -1;
-	for (uint32_t i = 0; i < done.n && !is_broken; i++)
+	for (uint32_t i = 0; i < done.n && !is_broken && !is_refused; i++)
 		fuzz_check(journal_state(done.list[i]) == JOURNAL_FREE);
 	for (uint32_t i = 0; i < in_flight.n; i++)
 		fuzz_check(journal_state(in_flight.list[i]) == JOURNAL_FETCHED);
@@ -370,7 +375,8 @@ static bool step_successor(bool is_honest)
 	fuzz_check(r == 0 || r == VIRTQUEUE_BAD_JOURNAL);
 	fuzz_check((r == 0) == virtqueue_is_enabled(next));
 	fuzz_check(!is_honest || r == 0);
-	if (r != 0)
+	is_refused = r != 0;
+	if (is_refused)
 		return false;
 	is_honest &= virtqueue_fault(vq) == NULL;
 	vq = next;
@@ -381,7 +387,7 @@ static bool step_successor(bool is_honest)
 			       : vq->used_next == 0);
 	fuzz_check(page.next_avail == page.used_commit + replay.n);
 	for (uint32_t i = 0; i < setup.size; i++)
-		fuzz_check(journal_state(i) == JOURNAL_FETCHED || page.journal[i] == 0);
+		fuzz_check(journal_state(i) == JOURNAL_FETCHED || journal_state(i) == JOURNAL_FREE);
 	return true;
 }
 
@@ -407,7 +413,7 @@ static bool step_scribble(struct fuzz_reader *in)
 	default:
 		/* Few heads and small numbers hit more often. */
 		if (at & 4)
-			v &= UINT64_C(3) << 62 | UINT64_C(15) << 32 | 15;
+			v &= UINT64_C(3) << 62 | 15;
 		page.journal[(at >> 3) % (at & 0x8000 ? DEVICE_QUEUE_SIZE_MAX : 8)] = v;
 		break;
 	}
@@ -537,7 +543,7 @@ static void prepare(const struct start *s)
 	memset(&page, 0, sizeof(page));
 	in_flight.n = done.n = replay.n = n_replaying = 0;
 	last_popped = -1;
-	is_careful = false;
+	is_careful = is_refused = false;
 	vq = &queues[0];
 	virtqueue_init(vq, gm, &page);
 }

@@ -11,6 +11,6 @@ void virtqueue_crash_point(struct virtqueue *vq)
 	if (vq->page->pad[0] != 0 || ++n_stores < STORES)
 		return;
 	vq->page->pad[0] = 1;
-	vq->page->next_avail += 3;
+	vq->page->next_avail += DEVICE_QUEUE_SIZE_MAX;
 	__builtin_trap();
 }
