@@ -464,6 +464,27 @@ Test(virtqueue_resume, unpop_gives_a_replayed_one_back)
 	pop(1);
 }
 
+/* The page has counted the fetch that is taken back. */
+Test(virtqueue_resume, unpop_after_a_show_dies_between_its_stores)
+{
+	for (volatile unsigned n = 1; n <= 2; n++) {
+		begin(true, 2);
+		pop(0);
+		virtqueue_push(&vq, 0, 1);
+		pop(1);
+		virtqueue_show(&vq);
+		cr_assert_eq(page.next_avail, 2);
+		if (setjmp(death) == 0) {
+			stores_left = n;
+			virtqueue_unpop(&vq, 1);
+			cr_assert_fail("it lives after %u stores", n);
+		}
+		cr_assert_eq(resume(true), 0, "after %u stores", n);
+		pop(1);
+		cr_expect_eq(chain.is_replayed, n == 1);
+	}
+}
+
 /* --- forged pages --- */
 
 /* One published, one done but unseen, three in flight: 0, 1; 2; 3, 4, 5. */
