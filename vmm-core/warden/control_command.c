@@ -75,6 +75,15 @@ static void command_limit(struct control_client *c, const struct message_control
 				      r == FAILED ? f.text : strerror(-r));
 }
 
+/* One that was started ahead has told the link as it was: the driver would see it change twice. */
+static void command_renew_standby(struct vm_device *d)
+{
+	if (d->next_state != VM_NEXT_STANDBY)
+		return;
+	vm_next_drop(d);
+	vm_device_want_standby(d);
+}
+
 static void command_link(struct control_client *c, const struct message_control_request *request)
 {
 	struct vm *vm = c->vm;
@@ -90,6 +99,8 @@ static void command_link(struct control_client *c, const struct message_control_
 		control_client_finish(c, EINVAL, "link: must be up or down");
 	} else {
 		adjust = vm->adjusts[slot];
+		if (adjust.link_down == is_up)
+			command_renew_standby(&vm->devices[slot]);
 		adjust.link_down = !is_up;
 		command_adjust(c, &adjust);
 	}
