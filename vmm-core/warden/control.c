@@ -16,10 +16,13 @@
 
 #include "vmm-core/warden/control_internal.h"
 
+#define CONTROL_REST_MS 200u
+
 struct control {
 	struct vm *vm;
 	int fd;
 	struct event *accept;
+	struct event *accept_again; /* when there was no file descriptor for a client */
 	struct control_client clients[CONTROL_CLIENTS_MAX];
 };
 
@@ -34,12 +37,33 @@ static bool control_peer_allowed(int fd)
 	return peer.uid == 0 || peer.uid == geteuid();
 }
 
+/* Whoever cannot be accepted stays in the backlog, and would be reported again and again. */
+static void control_rest(struct control *control)
+{
+	static const struct timeval rest = { .tv_usec = CONTROL_REST_MS * 1000 };
+
+	if (event_add(control->accept_again, &rest) == 0)
+		(void)event_del(control->accept);
+}
+
+static void on_accept_again(evutil_socket_t fd, short what, void *ctx)
+{
+	struct control *control = ctx;
+
+	(void)fd;
+	(void)what;
+	if (control_open(control) < 0)
+		control_rest(control);
+}
+
 static void on_accept(evutil_socket_t fd, short what, void *ctx)
 {
 	struct control *control = ctx;
 	cleanup_fd int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)what;
+	if (peer < 0 && errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+		control_rest(control);
 	if (peer < 0 || !control_peer_allowed(peer))
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(control->clients); i++) {
@@ -88,7 +112,8 @@ int control_new(struct vm *vm, struct control **ret, struct failure *f)
 	if (r == 0) {
 		control->accept = event_new(vm->base, control->fd, EV_READ | EV_PERSIST,
 					    on_accept, control);
-		if (control->accept == NULL)
+		control->accept_again = evtimer_new(vm->base, on_accept_again, control);
+		if (control->accept == NULL || control->accept_again == NULL)
 			r = -ENOMEM;
 	}
 	if (r != 0) {
@@ -112,6 +137,8 @@ struct control *control_free(struct control *control)
 		control_client_close(&control->clients[i]);
 	if (control->accept != NULL)
 		event_free(control->accept);
+	if (control->accept_again != NULL)
+		event_free(control->accept_again);
 	(void)fd_close(control->fd);
 	free(control);
 	return NULL;
