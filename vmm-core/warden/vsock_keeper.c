@@ -180,6 +180,13 @@ static void unlink_process(struct link *link)
 	*link = (struct link){ .keeper = link->keeper };
 }
 
+static void unlink_serving(struct vsock_keeper *k)
+{
+	for (uint32_t i = 0; i < LINKS_MAX; i++)
+		if (k->links[i].generation == k->serving)
+			unlink_process(&k->links[i]);
+}
+
 /*
  * We are out of descriptors, and those that came are lost. The process is not to blame and serves
  * on, but nobody knows any more which sockets are kept: so none is, until it has a successor.
@@ -291,9 +298,7 @@ void vsock_keeper_serve(struct vm *vm, const struct child *child)
 
 	if (k == NULL)
 		return;
-	for (uint32_t i = 0; i < LINKS_MAX; i++)
-		if (k->links[i].generation == k->serving)
-			unlink_process(&k->links[i]);
+	unlink_serving(k);
 	k->serving = child->generation;
 	for (uint32_t i = 0; i < LINKS_MAX; i++)
 		if (k->links[i].generation == k->serving)
@@ -306,9 +311,7 @@ void vsock_keeper_drop(struct vm *vm, const struct child *child)
 
 	if (k == NULL)
 		return;
-	for (uint32_t i = 0; i < LINKS_MAX; i++)
-		if (k->links[i].generation == k->serving)
-			unlink_process(&k->links[i]);
+	unlink_serving(k);
 	forget_all(k);
 }
 
