@@ -170,7 +170,7 @@ Test(vsock_keeper, a_takeover_needs_no_descriptor)
 	cr_expect_eq(n_notes, 0);
 }
 
-/* The process is not to blame, and learns that nothing more is kept; its successor is helped again. */
+/* The process is not to blame, and learns that nothing more is kept; its successor has help again. */
 Test(vsock_keeper, without_a_descriptor_nothing_is_kept)
 {
 	cleanup_fdset struct fdset fds = FDSET_EMPTY;
