@@ -31,6 +31,7 @@
 struct channel {
 	int fd;
 	char fault[FAULT_MAX]; /* not empty: condemned, refuses everything */
+	bool has_lost_fds;
 	uint8_t out[MESSAGE_FRAME_MAX];
 	uint8_t in[MESSAGE_FRAME_MAX + 1]; /* + 1: a longer frame shows itself */
 };
@@ -77,6 +78,7 @@ int channel_new(int fd, struct channel **ret)
 		return -ENOMEM;
 	ch->fd = fd_steal(&owned);
 	ch->fault[0] = '\0';
+	ch->has_lost_fds = false;
 	*ret = ch;
 	return 0;
 }
@@ -98,6 +100,11 @@ int channel_fd(const struct channel *ch)
 const char *channel_fault(const struct channel *ch)
 {
 	return ch->fault;
+}
+
+bool channel_has_lost_fds(const struct channel *ch)
+{
+	return ch->has_lost_fds;
 }
 
 static int put_fds(struct msghdr *hdr, union control_sent *control, const struct fdset *fds)
@@ -208,10 +215,12 @@ static int check_frame(struct channel *ch, const struct msghdr *hdr, size_t len,
 
 	if ((hdr->msg_flags & MSG_TRUNC) != 0 || len > MESSAGE_FRAME_MAX)
 		return channel_condemn(ch, "frame is too long");
-	if ((hdr->msg_flags & MSG_CTRUNC) != 0)
-		return channel_condemn(ch, "descriptors were lost");
 	if (n_fds > FDSET_MAX)
 		return channel_condemn(ch, "too many descriptors");
+	if ((hdr->msg_flags & MSG_CTRUNC) != 0) {
+		ch->has_lost_fds = true;
+		return channel_condemn(ch, "descriptors were lost");
+	}
 	if (len == 0)
 		return channel_condemn(ch, "empty frame with descriptors");
 	r = message_decode(ch->in, len, n_fds, ret);

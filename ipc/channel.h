@@ -48,6 +48,13 @@ int channel_fd(const struct channel *ch);
 const char *channel_fault(const struct channel *ch);
 
 /**
+ * channel_has_lost_fds() - is it bad because this process had no room for the fds of a frame?
+ *
+ * Then the peer may be innocent; what it sent is lost all the same.
+ */
+bool channel_has_lost_fds(const struct channel *ch);
+
+/**
  * channel_send() - send one message; @fds may be NULL when the type carries none; borrows the fds
  * Return: 0; CHANNEL_CLOSED, while frames that the peer sent before may still be received;
  * -EAGAIN when the peer does not read; CHANNEL_PEER_BAD when it was found bad earlier; -EINVAL for

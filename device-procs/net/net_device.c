@@ -157,7 +157,6 @@ static int net_start(void *state, struct device *dev, struct event_base *base)
 {
 	struct net_device *net = state;
 	uint32_t i;
-	int r;
 
 	net->dev = dev;
 	for (i = 0; i < net->n_pairs; i++) {
@@ -169,10 +168,7 @@ static int net_start(void *state, struct device *dev, struct event_base *base)
 			return -ENOMEM;
 	}
 	/* The tap's queues may be in use by a predecessor: set_features says how many are. */
-	r = net_backend_start(net->backend, base, on_ready, net);
-	if (r == 0 && net->link_down)
-		net_backend_set_link(net->backend, false);
-	return r;
+	return net_backend_start(net->backend, base, on_ready, net);
 }
 
 static void config_changed(struct net_device *net)
@@ -359,6 +355,8 @@ static void net_adjust(void *state, const struct message_adjust *adjust)
 		(void)evtimer_del(net->pairs[i].transmit_timer);
 		event_active(net->pairs[i].transmit_timer, EV_TIMEOUT, 1);
 	}
+	/* Also the first thing that a successor is told: it may have changed while nobody served. */
+	net_backend_set_link(net->backend, !adjust->link_down);
 	if (net->link_down == adjust->link_down)
 		return;
 	net->link_down = adjust->link_down;
@@ -367,7 +365,6 @@ static void net_adjust(void *state, const struct message_adjust *adjust)
 		net->state.announce = !adjust->link_down;
 		net_state_save(&net->state, device_state_area(net->dev));
 	}
-	net_backend_set_link(net->backend, !adjust->link_down);
 	config_changed(net);
 }
 

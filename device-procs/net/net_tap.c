@@ -211,7 +211,11 @@ void net_backend_set_link(struct net_backend *b, bool is_up)
 {
 	int carrier = is_up;
 
-	/* For those who look at the tap; frames are not let through in any case. */
-	if (ioctl(b->queues[0].fd, TUNSETCARRIER, &carrier) < 0)
+	/*
+	 * For those who look at the tap; frames are not let through in any case. EBADFD: it was
+	 * deleted. EINVAL: a macvtap, whose carrier is that of its parent.
+	 */
+	if (ioctl(b->queues[0].fd, TUNSETCARRIER, &carrier) < 0 && errno != EBADFD &&
+	    errno != EINVAL)
 		log_limited(LOG_LEVEL_WARNING, "tap: TUNSETCARRIER: %s", strerror(errno));
 }

@@ -74,7 +74,10 @@ static void ask_warden(struct vsock_device *v, struct vsock_conn *c)
 {
 	c->needs_warden = true;
 	c->is_asked = vsock_keep_connect(v, c) == 0;
-	vsock_tick_need(v); /* to ask again, or to give up */
+	if (v->is_alone)
+		vsock_conn_kill(v, c);
+	else
+		vsock_tick_need(v); /* to ask again, or to give up */
 }
 
 void vsock_conn_connect(struct vsock_device *v, struct vsock_conn *c)

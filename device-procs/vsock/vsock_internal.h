@@ -43,6 +43,7 @@ struct vsock_device {
 	struct vsock_store store;
 	struct vsock_host host;
 	struct channel *keeper; /* to the warden */
+	bool is_alone; /* which takes nothing more: all connections are as the young ones */
 	struct event *listener_event, *sockets_event, *keeper_event, *tick;
 	bool has_folder; /* it is our root; else only the warden can reach PATH_<port> */
 	dev_t folder_dev;

@@ -19,6 +19,7 @@ static int send_to_warden(struct vsock_device *v, struct message *m, const struc
 {
 	int r = channel_send(v->keeper, m, fds);
 
+	v->is_alone |= r == CHANNEL_CLOSED;
 	if (r != 0 && r != -EAGAIN && r != CHANNEL_CLOSED)
 		device_fail(v->dev, "the warden's channel: %s",
 			    r < 0 ? strerror(-r) : channel_fault(v->keeper));
@@ -90,6 +91,8 @@ bool vsock_keep_tick(struct vsock_device *v, uint64_t now)
 {
 	uint32_t slot = 0;
 
+	if (v->is_alone)
+		return false;
 	if (send_forgets(v) == 0 && v->n_young > 0)
 		while (slot < VSOCK_SLOTS && keep_some(v, now, &slot) == 0)
 			;
@@ -143,8 +146,10 @@ bool vsock_keep_receive(struct vsock_device *v)
 
 		if (r == CHANNEL_EMPTY)
 			return true;
-		if (r == CHANNEL_CLOSED)
-			return false; /* the end: the core's channel tells the same */
+		if (r == CHANNEL_CLOSED) {
+			v->is_alone = true; /* if it is dead, the core's channel tells the same */
+			return false;
+		}
 		if (r != 0 || m.type != MESSAGE_VSOCK_CONNECTED) {
 			device_fail(v->dev, "the warden sent what it should not");
 			return false;

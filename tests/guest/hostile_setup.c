@@ -188,16 +188,23 @@ static const char *setup_before_features_ok(uint64_t unused)
 	return NULL;
 }
 
+/* How cases of virtio-mmio's own registers begin: with a queue, before DRIVER_OK. */
+static const char *mmio_queue_enabled(struct setup *s)
+{
+	if (victim.blk.dev->is_pci)
+		return tap_skip("virtio-mmio only");
+	EXPECT(vdev_start(victim.blk.dev, 0), "no start");
+	setup_rings(s);
+	vdev_queue_enable(victim.blk.dev, 0, 16, s->at[0], s->at[1], s->at[2]);
+	return NULL;
+}
+
 static const char *setup_unknown_queue(uint64_t queue)
 {
 	uint64_t at = victim.blk.dev->mmio;
 	struct setup s;
 
-	if (victim.blk.dev->is_pci)
-		return tap_skip("virtio-mmio only");
-	EXPECT(vdev_start(victim.blk.dev, 0), "no start");
-	setup_rings(&s);
-	vdev_queue_enable(victim.blk.dev, 0, 16, s.at[0], s.at[1], s.at[2]);
+	EXPECT_OK(mmio_queue_enabled(&s));
 	mmio_write32(at + MMIO_QUEUE_SEL, (uint32_t)queue);
 	EXPECT(mmio_read32(at + MMIO_QUEUE_NUM_MAX) == 0, "QueueNumMax is not 0");
 	for (uint32_t reg = MMIO_QUEUE_DESC_LOW; reg <= MMIO_QUEUE_DEVICE_HIGH; reg += 4)
@@ -235,11 +242,7 @@ static const char *frozen_run(uint64_t argument)
 	uint64_t at = victim.blk.dev->mmio;
 	struct setup s;
 
-	if (victim.blk.dev->is_pci)
-		return tap_skip("virtio-mmio only");
-	EXPECT(vdev_start(victim.blk.dev, 0), "no start");
-	setup_rings(&s);
-	vdev_queue_enable(victim.blk.dev, 0, 16, s.at[0], s.at[1], s.at[2]);
+	EXPECT_OK(mmio_queue_enabled(&s));
 	if (is_running)
 		vdev_driver_ok(victim.blk.dev);
 	mmio_write32(at + c->reg, c->value);
@@ -266,11 +269,7 @@ static const char *ready_with_odd_value(uint64_t value)
 	uint64_t at = victim.blk.dev->mmio;
 	struct setup s;
 
-	if (victim.blk.dev->is_pci)
-		return tap_skip("virtio-mmio only");
-	EXPECT(vdev_start(victim.blk.dev, 0), "no start");
-	setup_rings(&s);
-	vdev_queue_enable(victim.blk.dev, 0, 16, s.at[0], s.at[1], s.at[2]);
+	EXPECT_OK(mmio_queue_enabled(&s));
 	mmio_write32(at + MMIO_QUEUE_READY, 0);
 	mmio_write32(at + MMIO_QUEUE_READY, (uint32_t)value);
 	EXPECT(mmio_read32(at + MMIO_QUEUE_READY) == 0, "the queue is ready");

@@ -7,6 +7,7 @@ Every test is in a network namespace of its own.
 import contextlib
 import ctypes
 import fcntl
+import json
 import os
 import socket
 import struct
@@ -162,6 +163,70 @@ def test_link():
             done = subprocess.run([BULKHEADCTL, "--name", vm.name, "link", *args],
                                   capture_output=True, text=True)
             expect(done.returncode == 1 and done.stderr.count("\n") == 1, f"{args}: {done}")
+
+
+def has_carrier():
+    return interface_flags("tap0") & IFF_RUNNING
+
+
+def kill_nic(vm):
+    """Kill the process of net0; wait for one that serves and knows what it has to know."""
+    pid = vm.row("net0")["pid"]
+    os.kill(pid, 9)
+    wait_until(lambda: vm.row("net0")["pid"] not in (pid, 0), "a successor")
+    wait_until(lambda: vm.row("net0")["state"] == "active", "it serves")
+
+
+def standby(vm, but=None):
+    """Wait for one, other than @but; its pid."""
+    return wait_until(lambda: next((row["pid"] for row in vm.ps() if row["state"] == "standby" and
+                                    row["pid"] != but), None), f"a standby other than {but}")
+
+
+def test_takeover_leaves_the_carrier_alone():
+    """Also by a process that was started ahead when the link was not as it is now."""
+    own_network()
+
+    def changes():
+        shown = subprocess.run(["ip", "-j", "-s", "-s", "link", "show", "tap0"], check=True,
+                               capture_output=True, text=True)
+        return json.loads(shown.stdout)[0]["stats64"]["tx"]["carrier_changes"]
+
+    def stays(word, is_up):
+        before = changes()
+        kill_nic(vm)
+        expect(changes() == before and bool(has_carrier()) == is_up,
+               f"{word}: {changes() - before} changes of the carrier at a takeover")
+
+    with echo_vm("--restart", "max=100,backoff=0") as vm:
+        echo = Echo("tap0")
+        echo.wait("an echo")
+        old = standby(vm)
+        vm.ctl("link", "net0", "down")
+        wait_until(lambda: not has_carrier(), "no carrier")
+        standby(vm, but=old)  # the config space in its HELLO would show the driver another link
+        stays("down", False)
+        old = standby(vm)
+        vm.ctl("link", "net0", "up")
+        wait_until(has_carrier, "a carrier")
+        standby(vm, but=old)
+        stays("up again", True)
+        echo.wait("an echo after all of that")
+
+
+def test_link_that_changes_while_nobody_serves():
+    own_network()
+    with echo_vm("--restart", "max=100,backoff=500ms,standby=off") as vm:
+        echo = Echo("tap0")
+        echo.wait("an echo")
+        kill_nic(vm)  # there is no back-off after the first death
+        for is_up in (False, True):
+            os.kill(vm.row("net0")["pid"], 9)
+            wait_until(lambda: vm.row("net0")["state"] == "restarting", "a back-off")
+            vm.ctl("link", "net0", "up" if is_up else "down", check=False)
+            wait_until(lambda: vm.row("net0")["state"] == "active", "a successor that serves")
+            wait_until(lambda: bool(has_carrier()) == is_up, f"a carrier that is up: {is_up}")
+        echo.wait("an echo over the link that came up meanwhile")
 
 
 def test_deleted_tap():

@@ -4,13 +4,14 @@
 import contextlib
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
 
-from harness import VM, expect, scratch, status, wait_until
+from harness import BULKHEADCTL, VM, expect, scratch, status, wait_until
 from test_bad_input import arguments, refused
 
 PEER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../vsock/peer.py")
@@ -99,11 +100,28 @@ def test_sandbox():
         expect(sum(t.startswith("socket:") for t in targets) == 3, str(targets))
 
 
+def surviving_vm(folder):
+    return vsock_vm(folder, "--restart", "max=1000,window=60s,backoff=1ms",
+                    cmdline="probe=vsock-survive", stdin=True)
+
+
+def wait_for_rounds(vm, n=1):
+    for _ in range(n):
+        vm.wait_for("survive: round", 120, start=len(vm.output))
+
+
+def verdict(vm):
+    """End the probe; what it counted."""
+    vm.send("q")
+    at = vm.wait_for("survive: end ", 120)
+    vm.wait_for("\n", start=at)
+    return dict(w.split("=") for w in vm.output[at:].split(b"\n")[0].decode().split())
+
+
 def survives(folder, kills):
-    restart = "max=1000,window=60s,backoff=1ms"
-    with vsock_vm(folder, "--restart", restart, cmdline="probe=vsock-survive", stdin=True) as vm:
+    with surviving_vm(folder) as vm:
         vm.wait_for("survive: ready", 120)
-        vm.wait_for("survive: round", 120)
+        wait_for_rounds(vm)
         time.sleep(1)  # what is older than a second and idle must never be reset
         for i in range(kills + 2):
             pid = vm.row("vsock")["pid"]
@@ -114,11 +132,8 @@ def survives(folder, kills):
                 vm.ctl("restart", "vsock")
             wait_until(lambda: vm.row("vsock")["pid"] not in (0, pid) and
                        vm.row("vsock")["state"] == "active", "another process serves")
-            vm.wait_for("survive: round", 120, start=len(vm.output))
-        vm.send("q")
-        at = vm.wait_for("survive: end ", 120)
-        vm.wait_for("\n", start=at)
-        words = dict(w.split("=") for w in vm.output[at:].split(b"\n")[0].decode().split())
+            wait_for_rounds(vm)
+        words = verdict(vm)
         expect(words["wrong"] == "0", f"wrong data: {words}")
         expect(words["idle-resets"] == "0", f"idle connections were reset: {words}")
         expect(int(words["busy-resets"]) <= kills, f"more than one per kill: {words}")
@@ -133,6 +148,32 @@ def test_folder_of_its_owner_only():
     """bulkhead-vsock may not even search the folder: the warden connects for it."""
     with folder_with_peer(0o700) as folder:
         survives(folder, 2)
+
+
+def test_warden_without_descriptors():
+    """The standby takes over with all connections; who asks meanwhile waits, and keeps nobody busy."""
+    with folder_with_peer() as folder, surviving_vm(folder) as vm:
+        vm.wait_for("survive: ready", 120)
+        wait_for_rounds(vm)
+        time.sleep(1)  # all of them are kept
+        wait_until(lambda: any(row["state"] == "standby" for row in vm.ps()), "a standby")
+        pid = vm.row("vsock")["pid"]
+        limits = resource.prlimit(vm.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(vm.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "it is gone")
+        wait_for_rounds(vm, 3)
+        with subprocess.Popen([BULKHEADCTL, "--name", vm.name, "ps"],
+                              stdout=subprocess.PIPE) as client:
+            for _ in range(20):
+                wait_until(lambda: status(vm.process.pid)["State"].startswith("S"), "it sleeps")
+                time.sleep(0.01)
+            expect(client.poll() is None, "it was served without a descriptor")
+            resource.prlimit(vm.process.pid, resource.RLIMIT_NOFILE, limits)
+            expect(client.wait(60) == 0 and b"vsock" in client.stdout.read(), "it is not served")
+        expect(int(vm.row("vsock")["restarts"]) == 1, str(vm.row("vsock")))
+        words = verdict(vm)
+        expect(words["wrong"] == words["idle-resets"] == "0", f"connections were lost: {words}")
 
 
 test_connections_survive_kills.timeout = 1200

@@ -286,7 +286,7 @@ fake_fn void fake_loop_until(struct device_link *link, const uint32_t *counter, 
 	}
 }
 
-/* A whole first start. */
+/* A whole start. */
 fake_fn struct fake *fake_start(struct device_link *link, uint32_t generation)
 {
 	struct fake *f = fake_attach(link, generation);

@@ -108,6 +108,32 @@ Test(channel, only_seqpacket_sockets_are_taken)
 	cr_expect_eq(open_fds(), before);
 }
 
+extern void __asan_init(void) __attribute__((weak)); /* NULL: not in this build */
+
+Test(channel, without_memory_the_fd_is_closed)
+{
+	struct channel *some[64] = { NULL }; /* what still fits into memory that malloc() has */
+	unsigned before = open_fds();
+	struct rlimit limit, none;
+	uint32_t n = 0;
+	int r;
+
+	if (__asan_init != NULL)
+		cr_skip_test("AddressSanitizer needs memory of its own");
+	cr_assert_eq(getrlimit(RLIMIT_AS, &limit), 0);
+	none = (struct rlimit){ 0, limit.rlim_max };
+	cr_assert_eq(setrlimit(RLIMIT_AS, &none), 0);
+	do
+		r = channel_new(dup(peer), &some[n]);
+	while (r == 0 && ++n < ARRAY_LEN(some));
+	cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
+	cr_expect_eq(r, -ENOMEM);
+	cr_expect_eq(open_fds(), before + n);
+	while (n > 0)
+		channel_free(some[--n]);
+	cr_expect_eq(open_fds(), before);
+}
+
 Test(channel, free_closes)
 {
 	unsigned before = open_fds();

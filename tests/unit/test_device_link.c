@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* device_link: start, requests, failures and take-over, against a scripted device process. */
 #include "device_link_helpers.h"
+#include "open_fds.h"
 
 TestSuite(hello, .fini = fake_end);
 TestSuite(start, .fini = fake_end);
@@ -95,6 +96,25 @@ Test(start, second_process_is_refused_while_one_is_attached)
 	cr_assert_eq(channel_pair(&a, &b), 0);
 	cr_assert_eq(device_link_attach(link, a, 2), -EBUSY);
 	fake_close(f);
+}
+
+/* Not a channel; then one that cannot be watched. The link is none the worse for it. */
+Test(start, attach_that_fails_leaves_nothing_open)
+{
+	struct device_link *link = fake_link(&up);
+	unsigned before = open_fds();
+	int a, b, epoll_fd = link->epoll_fd;
+
+	cr_expect_eq(device_link_attach(link, dup(fake_event_fd), 1), -EINVAL);
+	cr_expect_eq(open_fds(), before);
+	cr_assert_eq(channel_pair(&a, &b), 0);
+	link->epoll_fd = -1;
+	cr_expect_eq(device_link_attach(link, a, 1), -EBADF);
+	link->epoll_fd = epoll_fd;
+	fd_close(b);
+	cr_expect_eq(open_fds(), before);
+	(void)fake_start(link, 1);
+	cr_expect_eq(device_link_get_state(link), DEVICE_LINK_READY);
 }
 
 static void expect_bad_hello(struct message hello, const char *reason)

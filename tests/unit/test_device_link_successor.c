@@ -94,23 +94,11 @@ static struct device_link *orphan(void)
 	return link;
 }
 
-static struct fake *start_successor(struct device_link *link)
-{
-	struct fake *f = fake_attach(link, 2);
-
-	fake_greet(f);
-	fake_settle(link);
-	(void)fake_expect(f, MESSAGE_SETUP);
-	fake_say(f, MESSAGE_READY);
-	fake_settle(link);
-	return f;
-}
-
 Test(successor, is_activated_again_with_resume)
 {
 	struct device_link *link = orphan();
 	struct device_page *page = device_link_page(link);
-	struct fake *f = start_successor(link);
+	struct fake *f = fake_start(link, 2);
 	struct message m;
 
 	cr_assert_eq(up.n_ready, 0);
@@ -148,7 +136,7 @@ Test(successor, hears_whether_its_predecessor_was_killed_from_outside)
 		struct message m;
 
 		device_link_absolve(link, i == 1);
-		f = start_successor(link);
+		f = fake_start(link, 2);
 		(void)fake_expect(f, MESSAGE_CONFIG_WRITTEN);
 		(void)fake_expect(f, MESSAGE_SET_FEATURES);
 		m = fake_expect(f, MESSAGE_ENABLE_QUEUE);
@@ -167,7 +155,7 @@ Test(successor, finishes_an_activation_that_its_predecessor_died_in)
 	fake_settle(link);
 	device_link_detach(link, "crashed");
 	fake_join(f);
-	f = start_successor(link);
+	f = fake_start(link, 2);
 	m = fake_expect(f, MESSAGE_SET_FEATURES);
 	fake_reply(f, &m);
 	for (uint32_t i = 0; i < 3; i++) {
@@ -188,7 +176,7 @@ Test(successor, is_not_activated_after_a_reset)
 	page->queues[1].size = 8;
 	cr_assert_eq(device_link_reset(link), 0, "nobody is left who could touch memory");
 	cr_assert_eq(page->queues[1].size, 0, "a queue that was begun before the reset");
-	f = start_successor(link);
+	f = fake_start(link, 2);
 	fake_expect_none(f);
 	cr_assert_eq(up.n_ready, 1);
 }
@@ -196,7 +184,7 @@ Test(successor, is_not_activated_after_a_reset)
 Test(successor, reset_while_it_takes_over_follows_the_take_over)
 {
 	struct device_link *link = orphan();
-	struct fake *f = start_successor(link);
+	struct fake *f = fake_start(link, 2);
 	pthread_t vcpu = in_thread(reset_thread, link);
 
 	fake_run(f, FAKE_HONEST, MESSAGE_NONE);
@@ -211,7 +199,7 @@ Test(successor, starts_paused_when_the_device_was)
 	struct fake *f;
 
 	cr_assert_eq(device_link_pause(link), DEVICE_LINK_GONE);
-	f = start_successor(link);
+	f = fake_start(link, 2);
 	(void)fake_expect(f, MESSAGE_CONFIG_WRITTEN);
 	(void)fake_expect(f, MESSAGE_PAUSE);
 	(void)fake_expect(f, MESSAGE_SET_FEATURES);
@@ -256,7 +244,7 @@ Test(successor, changed_config_is_reported)
 Test(successor, refusal_fails)
 {
 	struct device_link *link = orphan();
-	struct fake *f = start_successor(link);
+	struct fake *f = fake_start(link, 2);
 
 	fake_run(f, FAKE_REFUSES, MESSAGE_SET_FEATURES);
 	assert_failed(link, "take over");
@@ -269,7 +257,7 @@ Test(successor, silence_fails_at_the_deadline)
 	struct fake *f;
 
 	link->request_deadline_ms = 100;
-	f = start_successor(link);
+	f = fake_start(link, 2);
 	assert_failed(link, "in time");
 	fake_close(f);
 }

@@ -399,6 +399,27 @@ Test(vsock_process, a_warden_without_a_descriptor_is_a_refusal)
 	close(server);
 }
 
+/* It is out of descriptors, too, and keeps nothing any more. */
+Test(vsock_process, a_warden_that_hangs_up_is_done_without)
+{
+	int server = open_server();
+	char path[64];
+	uint64_t turns;
+
+	fake_core_activate(&core, 0);
+	expect_answer(GUEST_PORT, VSOCK_OP_RESPONSE);
+	cr_assert_eq(shutdown(channel_fd(keeper), SHUT_RDWR), 0);
+	expect_answer(GUEST_PORT + 1, VSOCK_OP_RESPONSE);
+	(void)usleep(100000); /* both are no longer young */
+	turns = count_turns();
+	cr_expect_lt(turns, 10, "%lu turns: it goes on trying", turns);
+	(void)snprintf(path, sizeof(path), "%s/v_3", folder);
+	cr_assert_eq(chmod(path, 0), 0); /* nobody can be asked for it */
+	expect_answer(GUEST_PORT + 2, VSOCK_OP_RST);
+	expect_it_serves();
+	close(server);
+}
+
 /* Clients that cannot be accepted stay in the backlog, and keep nobody busy. */
 Test(vsock_process, clients_wait_while_there_is_no_descriptor)
 {

@@ -361,7 +361,7 @@ void core_settle(struct core *core)
 	if (request == MACHINE_REQUEST_RESET || core->is_reset_wanted) {
 		core->is_reset_wanted = true;
 		if (core_devices_are_dying(core))
-			return; /* core_device_gone() comes back here */
+			return; /* core_child_gone() comes back here */
 		core_reset(core);
 	}
 	vcpus_resume(&core->machine.vcpus);

@@ -4,8 +4,9 @@
  * processes, and the channel to the warden, on one event loop.
  *
  * main.c orders the steps of the start, core.c assembles and runs, core_devices.c looks after the
- * device links, core_control.c after the warden. Everything here happens on the event-loop
- * thread, except core_send() and what a vCPU thread reaches through the I/O tables.
+ * device links, core_children.c after the processes behind them, core_control.c after the warden.
+ * Everything here happens on the event-loop thread, except core_send() and what a vCPU thread
+ * reaches through the I/O tables.
  */
 #pragma once
 
@@ -151,18 +152,29 @@ void core_devices_resume(struct core *core);
 /** core_devices_tick() - pass on log records and state changes, look for signs of life */
 void core_devices_tick(struct core *core);
 
-/* What the warden says about processes: see message.h. @channel_fd is taken. */
-void core_device_added(struct core *core, const struct message_child *child, int channel_fd);
-void core_device_offered(struct core *core, const struct message_child *child, int channel_fd);
-void core_device_released(struct core *core, const struct message_child *child);
-void core_device_traced(struct core *core, const struct message_child *child);
-void core_device_gone(struct core *core, const struct message_child *child);
+/** core_slot_number() - by it the warden means the slot; of core->next, that of its device */
+uint32_t core_slot_number(const struct core_slot *slot);
 
-/** core_device_drain() - Return: 0 or a positive errno value for the reply */
-int core_device_drain(struct core *core, const struct message_child *child);
+/** core_slot_tell() - what ps shows of the device, if the warden does not know yet */
+void core_slot_tell(struct core_slot *slot, enum device_state state);
+
+/** core_slot_condemn() - have its process killed, if it lives; @reason: one line for the user */
+void core_slot_condemn(struct core_slot *slot, const char *reason);
 
 /** core_device_counters() - false when there is no page to read them from */
 bool core_device_counters(struct core *core, uint32_t slot, struct message_counters *ret);
+
+/* core_children.c */
+
+/* What the warden says about processes: see message.h. @channel_fd is taken. */
+void core_child_added(struct core *core, const struct message_child *child, int channel_fd);
+void core_child_offered(struct core *core, const struct message_child *child, int channel_fd);
+void core_child_released(struct core *core, const struct message_child *child);
+void core_child_traced(struct core *core, const struct message_child *child);
+void core_child_gone(struct core *core, const struct message_child *child);
+
+/** core_child_drain() - Return: 0 or a positive errno value for the reply */
+int core_child_drain(struct core *core, const struct message_child *child);
 
 /* core_pci.c */
 

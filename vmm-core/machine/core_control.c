@@ -124,41 +124,41 @@ static int on_namespaces(void *ctx, const struct message *m, struct fdset *fds)
 
 static int on_child_added(void *ctx, const struct message *m, struct fdset *fds)
 {
-	core_device_added(ctx, &m->child, fdset_steal(fds, 0));
+	core_child_added(ctx, &m->child, fdset_steal(fds, 0));
 	return 0;
 }
 
 static int on_child_offered(void *ctx, const struct message *m, struct fdset *fds)
 {
-	core_device_offered(ctx, &m->child, fdset_steal(fds, 0));
+	core_child_offered(ctx, &m->child, fdset_steal(fds, 0));
 	return 0;
 }
 
 static int on_child_released(void *ctx, const struct message *m, struct fdset *fds)
 {
 	(void)fds;
-	core_device_released(ctx, &m->child);
+	core_child_released(ctx, &m->child);
 	return 0;
 }
 
 static int on_child_traced(void *ctx, const struct message *m, struct fdset *fds)
 {
 	(void)fds;
-	core_device_traced(ctx, &m->child);
+	core_child_traced(ctx, &m->child);
 	return 0;
 }
 
 static int on_drain(void *ctx, const struct message *m, struct fdset *fds)
 {
 	(void)fds;
-	core_reply(ctx, m->seq, core_device_drain(ctx, &m->child));
+	core_reply(ctx, m->seq, core_child_drain(ctx, &m->child));
 	return 0;
 }
 
 static int on_child_gone(void *ctx, const struct message *m, struct fdset *fds)
 {
 	(void)fds;
-	core_device_gone(ctx, &m->child);
+	core_child_gone(ctx, &m->child);
 	return 0;
 }
 

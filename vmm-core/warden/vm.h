@@ -8,7 +8,7 @@
  *	vm_children.c	children that die, children that are condemned
  *	vm_restart.c	successors of device processes that died
  *	vm_replace.c	successors that the user asked for; processes that wait for a debugger
- *	control.c	bulkheadctl's side
+ *	control*.c	bulkheadctl's side
  *
  * Phases:  STARTING -> RUNNING (the core said READY, and runs) -> ENDING.
  * One thread, one event base. vm_end() only notes how the VM ends and stops the loop; all

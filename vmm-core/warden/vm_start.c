@@ -211,16 +211,13 @@ int vm_send_device_start(struct vm *vm, const struct child *child, int core_end)
 void vm_send_child(struct vm *vm, enum message_type type, const struct child *child, int core_end,
 		   struct message_child flags)
 {
-	cleanup_fdset struct fdset fds = FDSET_EMPTY;
+	const struct fdset borrowed = { .fds = { core_end }, .n = core_end >= 0 };
 	struct message m = { .type = type, .generation = child->generation, .child = flags };
 
 	m.child.slot = child->slot;
 	m.child.generation = child->generation;
 	m.child.type = vm->config->devices[child->slot].type;
-	if (vm_add_fd(&fds, core_end) < 0)
-		vm_end(vm, STATUS_FAILED, "%s: %s", child->name, strerror(EMFILE));
-	else
-		vm_core_send(vm, &m, &fds);
+	vm_core_send(vm, &m, &borrowed);
 }
 
 static int vm_hand_over(struct vm *vm, struct vm_device *d, int core_end)

@@ -14,7 +14,8 @@
 #define LINKS_MAX 3u /* a process, its successor, and one that just died */
 #define LINK_BUDGET 64 /* messages per turn of the loop */
 #define LINK_REST 4096 /* of a dead process: more than its socket buffer can hold */
-#define FDS_BESIDES 128u /* that the warden needs for everything else */
+#define FDS_BESIDES 128u /* that the warden needs for everything else, without devices */
+#define FDS_PER_DEVICE 32u /* its resources, two processes and what is left of a third */
 
 struct kept {
 	uint64_t id;
@@ -58,6 +59,12 @@ static void forget(struct vsock_keeper *k, struct kept *kept)
 {
 	(void)fd_close(kept->fd);
 	*kept = k->kept[--k->n_kept];
+}
+
+static void forget_all(struct vsock_keeper *k)
+{
+	while (k->n_kept > 0)
+		forget(k, &k->kept[0]);
 }
 
 static bool is_stream(int fd)
@@ -160,23 +167,6 @@ static int receive(struct link *link, int budget)
 	return 0;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *ctx)
-{
-	struct link *link = ctx;
-	struct vsock_keeper *k = link->keeper;
-	struct child *child;
-	int r = receive(link, LINK_BUDGET);
-
-	(void)fd;
-	(void)what;
-	if (r == 0 || r == CHANNEL_EMPTY)
-		return;
-	(void)event_del(link->event); /* closed: its pidfd tells the rest */
-	child = vm_find_child(k->vm, k->slot, link->generation);
-	if (r != CHANNEL_CLOSED && child != NULL)
-		vm_device_condemn(child, "misused the channel that keeps its sockets");
-}
-
 static void unlink_process(struct link *link)
 {
 	if (link->generation == 0)
@@ -188,6 +178,48 @@ static void unlink_process(struct link *link)
 		event_free(link->event);
 	(void)channel_free(link->channel);
 	*link = (struct link){ .keeper = link->keeper };
+}
+
+static void unlink_serving(struct vsock_keeper *k)
+{
+	for (uint32_t i = 0; i < LINKS_MAX; i++)
+		if (k->links[i].generation == k->serving)
+			unlink_process(&k->links[i]);
+}
+
+/*
+ * We are out of descriptors, and those that came are lost. The process is not to blame and serves
+ * on, but nobody knows any more which sockets are kept: so none is, until it has a successor.
+ */
+static void give_up(struct link *link)
+{
+	struct vsock_keeper *k = link->keeper;
+
+	unlink_process(link);
+	forget_all(k);
+	vm_note(k->vm, LOG_LEVEL_WARNING, "warden",
+		"vsock: out of file descriptors: connections will not outlive the present process");
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *ctx)
+{
+	struct link *link = ctx;
+	struct vsock_keeper *k = link->keeper;
+	struct child *child;
+	int r = receive(link, LINK_BUDGET);
+
+	(void)fd;
+	(void)what;
+	if (r == 0 || r == CHANNEL_EMPTY)
+		return;
+	if (channel_has_lost_fds(link->channel) && link->generation == k->serving) {
+		give_up(link);
+		return;
+	}
+	(void)event_del(link->event); /* closed: its pidfd tells the rest */
+	child = vm_find_child(k->vm, k->slot, link->generation);
+	if (r != CHANNEL_CLOSED && child != NULL)
+		vm_device_condemn(child, "misused the channel that keeps its sockets");
 }
 
 static struct link *free_link(struct vsock_keeper *k)
@@ -230,16 +262,14 @@ int vsock_keeper_link(struct vm *vm, const struct child *child, struct fdset *fd
 /* The next 16 of what is kept, from @from on. */
 static int send_some(struct vsock_keeper *k, struct link *link, uint32_t from)
 {
-	cleanup_fdset struct fdset fds = FDSET_EMPTY;
 	struct message m = { .type = MESSAGE_VSOCK_KEPT };
+	struct fdset fds = FDSET_EMPTY; /* borrowed: there may be no descriptor left */
 
-	for (uint32_t i = from; i < k->n_kept && i - from < VSOCK_SOCKETS_MAX; i++) {
-		int r = fdset_add_dup(&fds, k->kept[i].fd);
-
-		if (r < 0)
-			return r;
-		m.vsock_sockets.ids[m.vsock_sockets.n++] = k->kept[i].id;
+	for (uint32_t i = from; i < k->n_kept && fds.n < VSOCK_SOCKETS_MAX; i++) {
+		m.vsock_sockets.ids[fds.n] = k->kept[i].id;
+		fds.fds[fds.n++] = k->kept[i].fd;
 	}
+	m.vsock_sockets.n = fds.n;
 	return channel_send(link->channel, &m, &fds);
 }
 
@@ -268,9 +298,7 @@ void vsock_keeper_serve(struct vm *vm, const struct child *child)
 
 	if (k == NULL)
 		return;
-	for (uint32_t i = 0; i < LINKS_MAX; i++)
-		if (k->links[i].generation == k->serving)
-			unlink_process(&k->links[i]);
+	unlink_serving(k);
 	k->serving = child->generation;
 	for (uint32_t i = 0; i < LINKS_MAX; i++)
 		if (k->links[i].generation == k->serving)
@@ -283,19 +311,16 @@ void vsock_keeper_drop(struct vm *vm, const struct child *child)
 
 	if (k == NULL)
 		return;
-	for (uint32_t i = 0; i < LINKS_MAX; i++)
-		if (k->links[i].generation == k->serving)
-			unlink_process(&k->links[i]);
-	while (k->n_kept > 0)
-		forget(k, &k->kept[0]);
+	unlink_serving(k);
+	forget_all(k);
 }
 
 /* --- life --- */
 
 /* A common limit is 1024, for programs that use select(). */
-static int raise_fd_limit(struct failure *f)
+static int raise_fd_limit(uint32_t n_devices, struct failure *f)
 {
-	const rlim_t need = KEPT_MAX + FDS_BESIDES;
+	const rlim_t need = KEPT_MAX + FDS_BESIDES + n_devices * FDS_PER_DEVICE;
 	struct rlimit l;
 
 	if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < need) {
@@ -324,7 +349,7 @@ int vsock_keeper_new(struct vm *vm, struct failure *f)
 		for (uint32_t n = 0; n < LINKS_MAX; n++)
 			k->links[n].keeper = k;
 		vm->vsock_keeper = k;
-		return raise_fd_limit(f);
+		return raise_fd_limit(vm->config->n_devices, f);
 	}
 	return 0;
 }
@@ -336,8 +361,7 @@ struct vsock_keeper *vsock_keeper_free(struct vsock_keeper *k)
 	k->serving = 0; /* nothing more is listened to */
 	for (uint32_t i = 0; i < LINKS_MAX; i++)
 		unlink_process(&k->links[i]);
-	while (k->n_kept > 0)
-		forget(k, &k->kept[0]);
+	forget_all(k);
 	free(k);
 	return NULL;
 }

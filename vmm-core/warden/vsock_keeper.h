@@ -11,6 +11,9 @@
  * on a host commonly admit their owner only. Only PATH_<port> of the socket that the user named
  * can be asked for, which is what the device is for.
  *
+ * A takeover needs no descriptor besides those. Should the warden have none for what is handed
+ * over, it closes the link and keeps nothing for this process any more, which serves on.
+ *
  * Hostile: the process. What it may send is a table, what it may store is bounded, and only
  * connected AF_UNIX stream sockets are kept.
  */
