@@ -90,12 +90,14 @@ class Gaps:
         self.clock = clock
 
     def longest(self, begin_ns, end_ns):
-        """Milliseconds of the longest that was there at some time between; 0: none."""
+        """Milliseconds of the longest that was there at some time between, from @begin_ns on."""
         offset, error = self.clock.difference()
-        scale = self.clock.ns_per_cycle
-        return max(((ended - begun) * scale / 1e6 for begun, ended in self.cycles
-                    if ended * scale + offset + error > begin_ns
-                    and begun * scale + offset - error < end_ns), default=0)
+        longest_ns = 0
+        for cycles in self.cycles:
+            begun, ended = (c * self.clock.ns_per_cycle + offset for c in cycles)
+            if ended + error > begin_ns and begun - error < end_ns:
+                longest_ns = max(longest_ns, ended + error - max(begun + error, begin_ns))
+        return longest_ns / 1e6
 
     def shortest(self):
         """Milliseconds of the shortest that the guest remembers: others were shorter still."""
@@ -139,7 +141,8 @@ class Restart(Row):
         """Of every kill of the run at once, because a p99 of few is a maximum.
 
         all_*: every sample. quiet_*: those during which nothing else ran. idle_*: the longest gap
-        in the 12 ms before, in which nothing happened to the guest: the machine's own.
+        of the 12 ms before, in which nothing happened to the guest: the machine's own, 0 when it is
+        not among the eight longest of the sample.
         """
         figures = {}
         taken = self.stalls.get(side.name, [])
