@@ -9,8 +9,9 @@
  * waited for, but not counted. With the word "no_event_idx" that feature is left out. With the word
  * "mapped" the disk is behind an IOMMU in which all that is used here is mapped, once, to itself.
  *
- * With `gaps` it does not end by itself: for each `g` on COM1 it prints the longest time between two
- * looks at the used ring that found something since the last `g`; `q` ends it.
+ * With `gaps` it does not end by itself: for each `g` on COM1 it prints the TSC, the number of errors
+ * and, the longest first, the times between two looks at the used ring that found something since the
+ * last `g`, each as cycles ago of its begin and end; `q` ends it.
  */
 #include "iommu.h"
 #include "modes.h"
@@ -23,6 +24,7 @@
 #define TSC_LOOK 64 /* looks at an empty ring between two looks at the clock */
 #define USED_EVENT_STEP 16384
 #define ASK_MS 2
+#define GAPS 8
 
 struct slot {
 	struct blk_header *header;
@@ -200,10 +202,39 @@ static uint64_t run_for(struct bench *b, uint64_t cycles)
 	return now - begin;
 }
 
+struct gap {
+	uint64_t begun, ended; /* TSC */
+};
+
+/* The longest first. */
+static void gap_note(struct gap *gaps, uint64_t begun, uint64_t ended)
+{
+	unsigned at = GAPS;
+
+	while (at > 0 && ended - begun > gaps[at - 1].ended - gaps[at - 1].begun)
+		at--;
+	if (at == GAPS)
+		return;
+	for (unsigned i = GAPS - 1; i > at; i--)
+		gaps[i] = gaps[i - 1];
+	gaps[at] = (struct gap){ begun, ended };
+}
+
+static void gaps_print(const struct bench *b, const struct gap *gaps)
+{
+	uint64_t now = cpu_tsc();
+
+	print("gap %lu %lu", now, b->errors);
+	for (unsigned i = 0; i < GAPS && gaps[i].ended; i++)
+		print(" %lu-%lu", now - gaps[i].begun, now - gaps[i].ended);
+	print("\n");
+}
+
 /* Asking COM1 is an exit and would be seen as a gap of its own if it were done often. */
 static void run_gaps(struct bench *b, uint64_t khz)
 {
-	uint64_t last = cpu_tsc(), next_ask = last, gap = 0;
+	uint64_t last = cpu_tsc(), next_ask = last;
+	struct gap gaps[GAPS] = { 0 };
 	int c = 0;
 
 	while (c != 'q') {
@@ -211,16 +242,15 @@ static void run_gaps(struct bench *b, uint64_t khz)
 
 		if (turn(b, true) != 0) {
 			now = cpu_tsc();
-			gap = now - last > gap ? now - last : gap;
+			gap_note(gaps, last, now);
 			last = now;
 			if (now < next_ask)
 				continue;
 			c = console_get();
 			next_ask = now + khz * ASK_MS;
 			if (c == 'g') {
-				print("bench: gap cycles=%lu ios=%lu errors=%lu\n", gap, b->ios,
-				      b->errors);
-				gap = 0;
+				gaps_print(b, gaps);
+				memset(gaps, 0, sizeof(gaps));
 			}
 			last += cpu_tsc() - now; /* our own time is not a gap */
 		} else if (now - last > khz * STALL_MS) {

@@ -11,7 +11,7 @@ import time
 
 import harness
 from harness import VM, alive, expect, make_disk, scratch, wait_until
-from restart_tests import expect_clean, verifying
+from restart_tests import expect_clean, programs, verifying
 
 UPGRADES = 100
 PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207  # linux/ptrace.h
@@ -179,6 +179,30 @@ def test_planned_replacement():
         expect_refused(vm, "no such device", "restart", "blk1")
         expect_refused(vm, "no such device", "restart", "core")
         expect_clean(vm)
+
+
+def test_planned_replacement_by_the_standby():
+    """It waits in the sandbox already; but not when another program was installed meanwhile."""
+    with scratch() as folder:
+        program = programs(folder, "bulkhead-blk")
+        with VM(*two_disks(folder), cmdline="probe=drive", stdin=True,
+                program=program) as vm:
+            vm.wait_for("drive: ready")
+            vm.send("s")
+            vm.wait_for("drive: s 0\n")
+            for is_upgraded in (False, True):
+                standby = wait_until(lambda: next((r for r in vm.ps() if r["state"] == "standby"),
+                                                  None), "a standby")
+                if is_upgraded:
+                    shutil.copy2(os.path.join(harness.BUILD, "tests/restart/bulkhead-blk-debug"),
+                                 folder + "/upgrade")
+                    os.rename(folder + "/upgrade", folder + "/bulkhead-blk")
+                status, _, errors = ctl(vm, "restart", "blk0")
+                expect(status == 0, errors)
+                row = vm.row("blk0")
+                expect((row["pid"] == standby["pid"]) != is_upgraded, f"{standby} {row}")
+                expect(os.stat(f"/proc/{row['pid']}/exe").st_ino ==
+                       os.stat(folder + "/bulkhead-blk").st_ino, "another program runs")
 
 
 def hanging_program(folder):

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -230,4 +231,30 @@ int spawn(const struct spawner *spawner, const struct spawn_what *what, struct s
 	};
 
 	return spawn_clone(&plan, ret);
+}
+
+/* Of the file that spawn() would execute. */
+static int spawn_stat(const struct spawner *spawner, const char *role, int program_fd,
+		      struct stat *ret)
+{
+	cleanup_free char *path = NULL;
+
+	if (program_fd >= 0)
+		return fstat(program_fd, ret);
+	if (asprintf(&path, "%s/bulkhead-%s", spawner->program_dir, role) < 0) {
+		path = NULL;
+		return -1;
+	}
+	return stat(path, ret);
+}
+
+bool spawn_is_current(const struct spawner *spawner, const char *role, int program_fd, pid_t pid)
+{
+	struct stat wanted, running;
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	/* While it runs, its file can neither be written to nor its number be given to another. */
+	return spawn_stat(spawner, role, program_fd, &wanted) == 0 && stat(path, &running) == 0 &&
+	       wanted.st_dev == running.st_dev && wanted.st_ino == running.st_ino;
 }

@@ -69,3 +69,10 @@ struct spawn_what {
  * Return: 0; -errno.
  */
 int must_check spawn(const struct spawner *spawner, const struct spawn_what *what, struct spawned *ret);
+
+/**
+ * spawn_is_current() - does process @pid run the file that spawn() would execute now?
+ * @program_fd: as in struct spawn_what
+ * False also when nobody can tell.
+ */
+bool spawn_is_current(const struct spawner *spawner, const char *role, int program_fd, pid_t pid);

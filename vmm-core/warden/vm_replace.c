@@ -3,7 +3,8 @@
  * Successors that the user asked for. Runs in the warden, on its event loop.
  *
  *	bulkheadctl restart
- *	  start the new process, CHILD_OFFERED ----> OFFERED	the core starts it as far as READY
+ *	  start the new process, or take the
+ *	  standby, CHILD_OFFERED ------------------> OFFERED	the core starts it as far as READY
  *	  READY (or HELD), DRAIN ------------------> DRAINING	the old one stops: the guest waits
  *	  drained, kill the old one ---------------> TAKES_OVER
  *	  its end is seen, CHILD_GONE -------------> NONE	the core continues with the new one
@@ -168,14 +169,17 @@ int vm_device_replace(struct vm_device *d, int program_fd, bool is_held, const c
 		return -EBUSY;
 	}
 	(void)event_del(d->timer);
-	/* Started before the program may have been upgraded: not what was asked for. */
-	if (d->next_state == VM_NEXT_STANDBY)
+	/* It may have been started before the program was upgraded: not what is asked for. */
+	if (d->next_state == VM_NEXT_STANDBY &&
+	    !spawn_is_current(&d->vm->spawner, d->next.role, owned_fd, d->next.pid))
 		vm_next_drop(d);
 	if (d->state == VM_DEVICE_FAILED)
 		return vm_device_start_again(d, fd_steal(&owned_fd), is_held);
-	r = vm_next_start(d, owned_fd);
-	if (r < 0)
-		return r;
+	if (d->next_state == VM_NEXT_NONE) {
+		r = vm_next_start(d, owned_fd);
+		if (r < 0)
+			return r;
+	}
 	d->next_program_fd = fd_steal(&owned_fd);
 	d->next_is_held = is_held;
 	d->next_state = VM_NEXT_OFFERED;
