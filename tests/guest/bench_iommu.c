@@ -5,15 +5,24 @@
  * A bare round trip of its request queue: a request as long as the others whose answer is a status
  * (a MAP with a flag that nobody knows), so that the buffers that travel between the CPUs are those
  * of any request; the same without even an answer (an unknown type, which is handed back); a MAP
- * and the UNMAP of it in one kick, and the two one after the other. In turns, so that whatever else
- * the machine does hits all of them. With the word "endless" it goes on until `q` on COM1.
+ * and the UNMAP of it in one kick, and the two one after the other. The median of turns that
+ * alternate, so that whatever else the machine does hits all of them, and few.
+ *
+ * Twice: first with the device awake all the time, since each trip comes within the time in which
+ * it looks for another; then, as kicked_*, with the device asleep when a sample begins, so that
+ * each begins with a kick that wakes it. What comes second in a sample finds it as it may.
+ *
+ * With the word "endless" the first goes on until `q` on COM1, and is all.
  */
 #include "iommu.h"
 #include "modes.h"
 
 #define PAGE 4096ull
 #define AT 0x4000000000ull
-#define TURN 500u
+#define TURN 100u /* trips */
+#define TURNS_MAX 1000u
+#define KICKED_SAMPLES 300u
+#define ASLEEP_TSC 800000u /* since it asked for a kick: 200 us at 4 GHz, then it sleeps */
 
 enum kind {
 	BARE,
@@ -50,6 +59,8 @@ static void prepare(void)
 	}
 }
 
+static uint64_t kicks;
+
 static bool trip(const uint16_t *heads, uint16_t n)
 {
 	struct vq *vq = &mmu.requests;
@@ -59,7 +70,7 @@ static bool trip(const uint16_t *heads, uint16_t n)
 	for (uint16_t i = 0; i < n; i++)
 		vq_stage(vq, heads[i]);
 	vq_publish(vq);
-	vq_kick_event(vq, old);
+	kicks += vq_kick_event(vq, old);
 	while (vq->used->idx != want) {
 		if (++looks > 10000000000ull)
 			return false;
@@ -86,10 +97,86 @@ static bool once(enum kind kind)
 	return statuses[0] == IOMMU_OK && statuses[64] == IOMMU_OK;
 }
 
+/* Nothing is under way: the device has asked for a kick, and has had time to go to sleep. */
+static bool wait_asleep(void)
+{
+	const struct vq *vq = &mmu.requests;
+	uint64_t limit = time_deadline(1000), since = cpu_tsc();
+
+	while (cpu_tsc() - since < ASLEEP_TSC) {
+		if (*vq_avail_event(vq) != vq->avail_idx)
+			since = cpu_tsc();
+		if (time_passed(limit))
+			return false;
+		cpu_pause();
+	}
+	return true;
+}
+
+static uint64_t median(uint64_t *v, unsigned n)
+{
+	for (unsigned i = 1; i < n; i++)
+		for (unsigned k = i; k > 0 && v[k] < v[k - 1]; k--) {
+			uint64_t t = v[k];
+
+			v[k] = v[k - 1];
+			v[k - 1] = t;
+		}
+	return n ? v[n / 2] : 0;
+}
+
+static uint64_t cycles[N_KINDS][TURNS_MAX];
+
+/* Return: false: a request failed */
+static bool run_awake(uint64_t rounds, bool is_endless, unsigned *ret_n)
+{
+	unsigned turn = 0;
+
+	for (; is_endless ? console_get() != 'q' : turn * TURN < rounds; turn++) {
+		for (enum kind kind = 0; kind < N_KINDS; kind++) {
+			uint64_t begin = cpu_tsc();
+
+			for (unsigned i = 0; i < TURN; i++)
+				if (!once(kind))
+					return false;
+			cycles[kind][turn % TURNS_MAX] = (cpu_tsc() - begin) / TURN;
+		}
+	}
+	*ret_n = turn < TURNS_MAX ? turn : TURNS_MAX;
+	return true;
+}
+
+/* Return: false: a request failed, or the device was not asleep */
+static bool run_kicked(void)
+{
+	for (unsigned i = 0; i < KICKED_SAMPLES; i++) {
+		for (enum kind kind = 0; kind < N_KINDS; kind++) {
+			uint64_t begin, before = kicks;
+
+			if (!wait_asleep())
+				return false;
+			begin = cpu_tsc();
+			if (!once(kind) || kicks == before)
+				return false;
+			cycles[kind][i] = cpu_tsc() - begin;
+		}
+	}
+	return true;
+}
+
+static void print_medians(const char *prefix, unsigned n)
+{
+	static const char *const names[] = { "bare", "unanswered", "one_kick", "one_by_one" };
+
+	for (enum kind kind = 0; kind < N_KINDS; kind++)
+		print(" %s%s=%lu", prefix, names[kind], median(cycles[kind], n));
+}
+
 void bench_iommu_run(void)
 {
 	bool is_endless = boot_option("endless", NULL, 0);
-	uint64_t rounds = boot_option_number("rounds", 20000), cycles[N_KINDS] = { 0 }, done = 0;
+	uint64_t rounds = boot_option_number("rounds", 20000);
+	unsigned n;
 
 	discover();
 	mmu.dev = discover_nth(VIRTIO_ID_IOMMU, 0);
@@ -101,21 +188,18 @@ void bench_iommu_run(void)
 	}
 	prepare();
 	print("bench: ready\n");
-	for (; is_endless ? console_get() != 'q' : done < rounds; done += TURN) {
-		for (enum kind kind = 0; kind < N_KINDS; kind++) {
-			uint64_t begin = cpu_tsc();
-
-			for (unsigned i = 0; i < TURN; i++)
-				if (!once(kind)) {
-					print("bench: kind %u failed\n", kind);
-					return;
-				}
-			cycles[kind] += done ? cpu_tsc() - begin : 0; /* the first is to warm up */
-		}
+	if (!run_awake(rounds, is_endless, &n)) {
+		print("bench: a request failed\n");
+		return;
 	}
-	done = done > TURN ? done - TURN : 1;
-	print("bench: end bare=%lu unanswered=%lu one_kick=%lu one_by_one=%lu\n",
-	      cycles[BARE] / done, cycles[UNANSWERED] / done, cycles[ONE_KICK] / done,
-	      cycles[ONE_BY_ONE] / done);
-	print("bench: done\n");
+	print("bench: end");
+	print_medians("", n);
+	if (!is_endless) {
+		if (!run_kicked()) {
+			print("\nbench: a request failed, or the device did not sleep\n");
+			return;
+		}
+		print_medians("kicked_", KICKED_SAMPLES);
+	}
+	print("\nbench: done\n");
 }

@@ -174,8 +174,11 @@ void vq_push(struct vq *vq, uint16_t head);
 void vq_stage(struct vq *vq, uint16_t head);
 void vq_publish(struct vq *vq);
 void vq_kick(const struct vq *vq);
-/* Kicks when the device asks for it by EVENT_IDX; old is avail_idx before the last publish. */
-void vq_kick_event(const struct vq *vq, uint16_t old);
+/*
+ * Kicks when the device asks for it by EVENT_IDX; old is avail_idx before the last publish.
+ * Return: whether it did.
+ */
+bool vq_kick_event(const struct vq *vq, uint16_t old);
 volatile uint16_t *vq_used_event(const struct vq *vq);
 volatile uint16_t *vq_avail_event(const struct vq *vq);
 /* The next used element; Return: false after timeout_ms or when the device needs a reset */

@@ -64,11 +64,13 @@ volatile uint16_t *vq_avail_event(const struct vq *vq)
 	return (volatile uint16_t *)&vq->used->ring[vq->size];
 }
 
-void vq_kick_event(const struct vq *vq, uint16_t old)
+bool vq_kick_event(const struct vq *vq, uint16_t old)
 {
 	cpu_fence(); /* the new index before the device's wish is read, §2.7.13.4.1 */
-	if ((uint16_t)(vq->avail_idx - *vq_avail_event(vq) - 1) < (uint16_t)(vq->avail_idx - old))
-		vq_kick(vq);
+	if ((uint16_t)(vq->avail_idx - *vq_avail_event(vq) - 1) >= (uint16_t)(vq->avail_idx - old))
+		return false;
+	vq_kick(vq);
+	return true;
 }
 
 bool vq_pending(const struct vq *vq)
