@@ -82,11 +82,11 @@ class Gaps:
                 raise RuntimeError(f"the guest ended: {line[-300:]!r}")
             line += chunk
         words = line.decode().split()
-        if words[0] != "gap" or words[2] != "0":
+        if words[:2] != ["bench:", "gap"] or words[4] != "errors=0":
             raise RuntimeError(f"requests failed: {line!r}")
-        now = int(words[1])
+        now = int(words[2].removeprefix("now="))
         clock.heard(asked, answered, now)
-        self.cycles = [[now - int(ago) for ago in word.split("-")] for word in words[3:]]
+        self.cycles = [[now - int(ago) for ago in word.split("-")] for word in words[5:]]
         self.clock = clock
 
     def longest(self, begin_ns, end_ns):

@@ -9,9 +9,9 @@
  * waited for, but not counted. With the word "no_event_idx" that feature is left out. With the word
  * "mapped" the disk is behind an IOMMU in which all that is used here is mapped, once, to itself.
  *
- * With `gaps` it does not end by itself: for each `g` on COM1 it prints the TSC, the number of errors
- * and, the longest first, the times between two looks at the used ring that found something since the
- * last `g`, each as cycles ago of its begin and end; `q` ends it.
+ * With `gaps` it does not end by itself: for each `g` on COM1 it prints the TSC, what was done and,
+ * the longest first, the times between two looks at the used ring that found something since the last
+ * `g`, each as cycles ago of its begin and end; `q` ends it.
  */
 #include "iommu.h"
 #include "modes.h"
@@ -224,7 +224,7 @@ static void gaps_print(const struct bench *b, const struct gap *gaps)
 {
 	uint64_t now = cpu_tsc();
 
-	print("gap %lu %lu", now, b->errors);
+	print("bench: gap now=%lu ios=%lu errors=%lu", now, b->ios, b->errors);
 	for (unsigned i = 0; i < GAPS && gaps[i].ended; i++)
 		print(" %lu-%lu", now - gaps[i].begun, now - gaps[i].ended);
 	print("\n");
